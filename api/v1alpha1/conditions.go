@@ -1,0 +1,121 @@
+package v1alpha1
+
+// Condition types that kstatus reads, on jobs and pools.
+const (
+	// ConditionReady is True when the object is as its spec wants it: for a job,
+	// when its pictures are there; for a runner, when it takes assignments.
+	ConditionReady = "Ready"
+	// ConditionReconciling is True while work goes on, and absent otherwise.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is True when no further work will be done, and absent otherwise.
+	ConditionStalled = "Stalled"
+)
+
+// Condition types of a GenerationJob. Unknown until first decided, then never removed.
+const (
+	// ConditionScheduled is True while the job is bound to a runner and after it
+	// ran; False says what it waits for.
+	ConditionScheduled = "Scheduled"
+	// ConditionModelLoaded is True once the job's model is loaded on its runner.
+	ConditionModelLoaded = "ModelLoaded"
+	// ConditionPipelineHealthy says what the check before the generation found; on a
+	// runner, how its pipeline stands now.
+	ConditionPipelineHealthy = "PipelineHealthy"
+	// ConditionComplete is True when the job succeeded. Terminal.
+	ConditionComplete = "Complete"
+	// ConditionFailed is True when the job failed for good. Terminal.
+	ConditionFailed = "Failed"
+)
+
+// ConditionLoadable on a Model says what the last runner that tried to load it found.
+const ConditionLoadable = "Loadable"
+
+// Reasons of Scheduled.
+const (
+	// ReasonBound (True): a runner has the job.
+	ReasonBound = "Bound"
+	// ReasonModelNotFound (False): no Model has the name in spec.modelRef.
+	ReasonModelNotFound = "ModelNotFound"
+	// ReasonPoolNotFound (False): no RunnerPool has the name in spec.poolRef.
+	ReasonPoolNotFound = "PoolNotFound"
+	// ReasonPoolInvalid (False): the pool's template can't make a pod.
+	ReasonPoolInvalid = "PoolInvalid"
+	// ReasonWaitingForRunner (False): every runner is busy or none is ready yet.
+	ReasonWaitingForRunner = "WaitingForRunner"
+	// ReasonBackoff (False): an attempt failed; status.retryTime says when the next begins.
+	ReasonBackoff = "Backoff"
+	// ReasonReleasing (False): an attempt ended and its runner still has to confirm.
+	ReasonReleasing = "Releasing"
+)
+
+// Reasons of ModelLoaded and Loadable.
+const (
+	// ReasonNotLoaded (Unknown): nothing has tried to load the model yet.
+	ReasonNotLoaded = "NotLoaded"
+	// ReasonLoading (False): a runner is loading the model.
+	ReasonLoading = "Loading"
+	// ReasonLoaded (True): the model is loaded.
+	ReasonLoaded = "Loaded"
+	// ReasonAccepted (True, Ready of a Model): jobs may use the model.
+	ReasonAccepted = "Accepted"
+)
+
+// Reasons of PipelineHealthy. ReasonLoaded (True) is shared with ModelLoaded and
+// ReasonModelLoadFailed (False) with Failed.
+const (
+	// ReasonIdle (True): nothing is loaded.
+	ReasonIdle = "Idle"
+	// ReasonPartiallyLoaded (False): only some parts of the pipeline are there.
+	ReasonPartiallyLoaded = "PartiallyLoaded"
+	// ReasonCorrupted (False): parts that do not belong together are there.
+	ReasonCorrupted = "Corrupted"
+	// ReasonReloaded (True): the check failed, and loading again mended it.
+	ReasonReloaded = "Reloaded"
+	// ReasonNotChecked (Unknown): no check was made yet.
+	ReasonNotChecked = "NotChecked"
+)
+
+// Reasons for which an attempt, and in the end a job, fails. Each says whether another
+// attempt could help.
+const (
+	// ReasonInvalidRequest (final): the model can't do what a field asks for.
+	ReasonInvalidRequest = "InvalidRequest"
+	// ReasonModelInvalid (final): a file of the model is missing or broken.
+	ReasonModelInvalid = "ModelInvalid"
+	// ReasonModelLoadFailed (retryable): loading failed for want of memory or the like.
+	ReasonModelLoadFailed = "ModelLoadFailed"
+	// ReasonGenerationFailed (retryable): a step of the generation failed.
+	ReasonGenerationFailed = "GenerationFailed"
+	// ReasonSaveFailed (retryable): a picture could not be written.
+	ReasonSaveFailed = "SaveFailed"
+	// ReasonPipelineUnhealthy (retryable): the pipeline stayed broken after a reload.
+	ReasonPipelineUnhealthy = "PipelineUnhealthy"
+	// ReasonRunnerCrashed (retryable): the runner's process ended while it had the job.
+	ReasonRunnerCrashed = "RunnerCrashed"
+	// ReasonRunnerLost (retryable, not counted): the runner's pod went away.
+	ReasonRunnerLost = "RunnerLost"
+	// ReasonCancelled: the assignment was taken away.
+	ReasonCancelled = "Cancelled"
+	// ReasonBackoffLimitExceeded: the last allowed attempt failed.
+	ReasonBackoffLimitExceeded = "BackoffLimitExceeded"
+)
+
+// Reasons of Ready, Reconciling, Stalled, Complete and Failed that are not above.
+const (
+	// ReasonSucceeded (True): the pictures are there.
+	ReasonSucceeded = "Succeeded"
+	// ReasonInProgress: work goes on.
+	ReasonInProgress = "InProgress"
+	// ReasonInvalidTemplate (Stalled of a pool): spec.template is not a pod template.
+	ReasonInvalidTemplate = "InvalidTemplate"
+	// ReasonScaled (Ready of a pool): there are as many ready runners as wanted.
+	ReasonScaled = "Scaled"
+	// ReasonScaling: runners are being started or removed.
+	ReasonScaling = "Scaling"
+	// ReasonPodsNotCreated (Ready of a pool is False): the API server refused a runner's pod.
+	ReasonPodsNotCreated = "PodsNotCreated"
+	// ReasonStarted (Ready of a runner): the process takes assignments.
+	ReasonStarted = "Started"
+	// ReasonTerminating (Ready of a runner is False): the process is about to end.
+	ReasonTerminating = "Terminating"
+)

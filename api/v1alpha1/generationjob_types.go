@@ -1,0 +1,260 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Values that apply where a job and its model both leave a field out. They are never
+// written into a spec.
+const (
+	// DefaultPoolName is the pool of a job that names none.
+	DefaultPoolName = "default"
+	// DefaultSteps is the number of denoising steps.
+	DefaultSteps int32 = 30
+	// DefaultGuidanceScale is the classifier-free guidance scale.
+	DefaultGuidanceScale float64 = 7.5
+	// DefaultImages is the number of pictures.
+	DefaultImages int32 = 1
+	// DefaultBackoffLimit is how many failed attempts are retried.
+	DefaultBackoffLimit int32 = 3
+)
+
+// PlaceholderEmbeddingWarning is what a user is told who asks for precomputeEmbedding.
+const PlaceholderEmbeddingWarning = "Placeholder: embedding pre-computation not implemented"
+
+// GenerationJobSpec is what a user asks for. It can't be changed after creation.
+// Where a field is left out, the model's defaults apply, then those stated here.
+type GenerationJobSpec struct {
+	// ModelRef names the Model, in the job's namespace, that draws the pictures.
+	// A job whose model does not exist waits for it.
+	// +required
+	ModelRef ObjectReference `json:"modelRef"`
+
+	// PoolRef names the RunnerPool, in the job's namespace, that runs the job.
+	// Without it the pool named "default" is used.
+	// +optional
+	PoolRef *ObjectReference `json:"poolRef,omitempty"`
+
+	// Prompt describes the picture.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=8192
+	Prompt string `json:"prompt"`
+
+	// NegativePrompt describes what the picture should not show. It has an effect
+	// only where guidanceScale is above 1.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8192
+	NegativePrompt *string `json:"negativePrompt,omitempty"`
+
+	// Steps is the number of denoising steps: more is slower and, up to a point,
+	// better. Without it the model's default applies, then 30.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Steps *int32 `json:"steps,omitempty"`
+
+	// GuidanceScale says how strongly the picture follows the prompt (classifier-free
+	// guidance). 1 or less turns guidance off. Without it the model's default
+	// applies, then 7.5.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	GuidanceScale *float64 `json:"guidanceScale,omitempty"`
+
+	// Seed of the first picture; picture k uses seed+k. Without it a seed is drawn
+	// once and recorded in status.seed, so that a retry gives the same picture.
+	// The bound is 2^53-16, so that every seed of a job is exact in JSON.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=9007199254740976
+	Seed *int64 `json:"seed,omitempty"`
+
+	// Width of the pictures in pixels. Without it the model's default applies,
+	// then the size the model was trained for.
+	// +optional
+	// +kubebuilder:validation:Minimum=8
+	// +kubebuilder:validation:Maximum=4096
+	// +kubebuilder:validation:MultipleOf=8
+	Width *int32 `json:"width,omitempty"`
+
+	// Height of the pictures in pixels. Without it the model's default applies,
+	// then the size the model was trained for.
+	// +optional
+	// +kubebuilder:validation:Minimum=8
+	// +kubebuilder:validation:Maximum=4096
+	// +kubebuilder:validation:MultipleOf=8
+	Height *int32 `json:"height,omitempty"`
+
+	// Scheduler is the diffusers class name of the noise scheduler. Without it the
+	// model's own scheduler_config.json decides.
+	// +optional
+	Scheduler *Scheduler `json:"scheduler,omitempty"`
+
+	// Images is the number of pictures, each with a seed of its own. Without it 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=16
+	Images *int32 `json:"images,omitempty"`
+
+	// Output says where and how pictures are written.
+	// +optional
+	Output *OutputSpec `json:"output,omitempty"`
+
+	// PrecomputeEmbedding asks for the prompt embedding to be computed ahead.
+	// It is a placeholder: the job warns and goes on.
+	// +optional
+	PrecomputeEmbedding *bool `json:"precomputeEmbedding,omitempty"`
+
+	// BackoffLimit is how many times a failed attempt is tried again. Attempts
+	// that end because the runner was evicted or its node went away do not count.
+	// Without it 3.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=100
+	BackoffLimit *int32 `json:"backoffLimit,omitempty"`
+}
+
+// OutputSpec says where and how pictures are written.
+type OutputSpec struct {
+	// Directory for the pictures, relative to the pool's outputs volume; files in it
+	// are named <index>.png. Without it <namespace>/<name>-<first 8 of the uid>,
+	// which no other job uses.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && self.split('/').all(s, s != '' && s != '.' && s != '..')",message="must be a relative path without empty, '.' or '..' segments, such as album/cats"
+	Directory *string `json:"directory,omitempty"`
+
+	// Format of the files. Without it PNG.
+	// +optional
+	Format *ImageFormat `json:"format,omitempty"`
+}
+
+// GenerationJobStatus is what the manager says of a job.
+type GenerationJobStatus struct {
+	// Conditions: Scheduled, ModelLoaded, PipelineHealthy, Complete, Failed, and
+	// Ready, Reconciling and Stalled as kstatus reads them.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// ObservedGeneration is the generation of the spec this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// Phase sums up the conditions for people: Pending, Initializing, ModelLoading,
+	// Generating, Saving, Succeeded or Failed. New values may be added.
+	// +optional
+	Phase Phase `json:"phase,omitempty"`
+
+	// Progress in percent. It never goes down within an attempt.
+	// +optional
+	Progress int32 `json:"progress"`
+
+	// Step is the number of denoising steps done in this attempt, over all pictures.
+	// +optional
+	Step int32 `json:"step,omitempty"`
+
+	// Steps is the number of denoising steps this attempt takes, over all pictures.
+	// +optional
+	Steps int32 `json:"steps,omitempty"`
+
+	// Seed of the first picture, drawn once before anything runs where the spec has none.
+	// +optional
+	Seed *int64 `json:"seed,omitempty"`
+
+	// Runner that has, or had, the job.
+	// +optional
+	Runner *RunnerBinding `json:"runner,omitempty"`
+
+	// Attempt counts from 1 how often the job was given to a runner.
+	// +optional
+	Attempt int32 `json:"attempt,omitempty"`
+
+	// Failures is how many attempts counted against backoffLimit.
+	// +optional
+	Failures int32 `json:"failures,omitempty"`
+
+	// RetryTime is when the next attempt may begin, after a failed one.
+	// +optional
+	RetryTime *metav1.Time `json:"retryTime,omitempty"`
+
+	// StartTime is when a runner first took the job.
+	// +optional
+	StartTime *metav1.Time `json:"startTime,omitempty"`
+
+	// CompletionTime is when the job ended.
+	// +optional
+	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// Outputs are the pictures that were written.
+	// +optional
+	// +listType=map
+	// +listMapKey=index
+	// +kubebuilder:validation:MaxItems=16
+	Outputs []Output `json:"outputs,omitempty"`
+
+	// Warnings are things the user should know that did not stop the job.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	Warnings []string `json:"warnings,omitempty"`
+}
+
+// RunnerBinding names the runner of an attempt. The truth about binding is the
+// assignment in the Runner's spec; this is derived from it.
+type RunnerBinding struct {
+	// Name of the Runner and of its pod.
+	// +required
+	Name string `json:"name"`
+
+	// PodUID is the uid of the runner's pod, as runners reuse names.
+	// +required
+	PodUID types.UID `json:"podUID"`
+}
+
+// GenerationJob asks for pictures to be drawn from a prompt by a model.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=gj,categories=atelier
+// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.spec.modelRef.name`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Progress",type=integer,JSONPath=`.status.progress`
+// +kubebuilder:printcolumn:name="Runner",type=string,JSONPath=`.status.runner.name`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Step",type=integer,JSONPath=`.status.step`,priority=1
+// +kubebuilder:printcolumn:name="Seed",type=integer,JSONPath=`.status.seed`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:selectablefield:JSONPath=`.spec.modelRef.name`
+// +kubebuilder:selectablefield:JSONPath=`.status.phase`
+type GenerationJob struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// Spec is what the user asks for. It can't be changed.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a GenerationJob's spec can't be changed after creation; create another job"
+	Spec GenerationJobSpec `json:"spec"`
+
+	// Status is what the manager says of the job.
+	// +optional
+	Status GenerationJobStatus `json:"status,omitzero"`
+}
+
+// GenerationJobList is a list of GenerationJobs.
+//
+// +kubebuilder:object:root=true
+type GenerationJobList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+
+	// Items of the list.
+	Items []GenerationJob `json:"items"`
+}

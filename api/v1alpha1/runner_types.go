@@ -1,0 +1,346 @@
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// RunnerSpec is what the manager tells one runner pod.
+type RunnerSpec struct {
+	// PoolName is the RunnerPool the runner belongs to.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	PoolName string `json:"poolName"`
+
+	// PodUID is the uid of the pod that this runner is, and the only one that may
+	// write its status.
+	// +required
+	PodUID types.UID `json:"podUID"`
+
+	// Assignments are the jobs bound to the runner, in the order in which it should
+	// take them. An entry that is taken away is cancelled.
+	// +optional
+	// +listType=map
+	// +listMapKey=uid
+	// +kubebuilder:validation:MaxItems=16
+	Assignments []Assignment `json:"assignments,omitempty"`
+}
+
+// Assignment is one job for one runner, with everything resolved: a runner reads no
+// other object.
+type Assignment struct {
+	// UID of the GenerationJob.
+	// +required
+	UID types.UID `json:"uid"`
+
+	// Attempt counts from 1 how often the job was given to a runner. A report speaks
+	// of one uid and one attempt.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Attempt int32 `json:"attempt"`
+
+	// JobName is the name of the GenerationJob, which is in the runner's namespace.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	JobName string `json:"jobName"`
+
+	// Model to load.
+	// +required
+	Model AssignedModel `json:"model"`
+
+	// Prompt describes the picture.
+	// +required
+	// +kubebuilder:validation:MaxLength=8192
+	Prompt string `json:"prompt"`
+
+	// NegativePrompt describes what the picture should not show.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8192
+	NegativePrompt string `json:"negativePrompt,omitempty"`
+
+	// Steps is the number of denoising steps.
+	// +required
+	Steps int32 `json:"steps"`
+
+	// GuidanceScale of classifier-free guidance.
+	// +required
+	GuidanceScale float64 `json:"guidanceScale"`
+
+	// Seed of the first picture; picture k uses seed+k.
+	// +required
+	Seed int64 `json:"seed"`
+
+	// Width in pixels; 0 is the size the model was trained for.
+	// +optional
+	Width int32 `json:"width,omitempty"`
+
+	// Height in pixels; 0 is the size the model was trained for.
+	// +optional
+	Height int32 `json:"height,omitempty"`
+
+	// Scheduler is a diffusers class name; empty is the model's own.
+	// +optional
+	Scheduler Scheduler `json:"scheduler,omitempty"`
+
+	// Images is the number of pictures.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Images int32 `json:"images"`
+
+	// OutputDirectory is relative to the outputs volume.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	OutputDirectory string `json:"outputDirectory"`
+
+	// OutputFormat of the files.
+	// +required
+	OutputFormat ImageFormat `json:"outputFormat"`
+
+	// PrecomputeEmbedding calls the placeholder before generating.
+	// +optional
+	PrecomputeEmbedding bool `json:"precomputeEmbedding,omitempty"`
+}
+
+// AssignedModel is a Model as an assignment carries it.
+type AssignedModel struct {
+	// Name of the Model object.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// UID of the Model object, as names can be used again.
+	// +required
+	UID types.UID `json:"uid"`
+
+	// Generation of the Model's spec: another one is another model to a runner.
+	// +required
+	Generation int64 `json:"generation"`
+
+	// Source says where the model directory is.
+	// +required
+	Source ModelSource `json:"source"`
+}
+
+// DeviceType is what a runner computes on.
+// +kubebuilder:validation:Enum=CUDA;CPU
+type DeviceType string
+
+// The devices.
+const (
+	DeviceCUDA DeviceType = "CUDA"
+	DeviceCPU  DeviceType = "CPU"
+)
+
+// RunnerStatus is what the runner pod says. No other client may write it.
+type RunnerStatus struct {
+	// Conditions: Ready says that the process takes assignments, PipelineHealthy
+	// that its pipeline is idle or wholly loaded.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +patchStrategy=merge
+	// +patchMergeKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
+
+	// ObservedGeneration is the generation of the spec this status speaks of.
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// BootID is drawn anew at each start of the process: work that an earlier boot
+	// had taken is lost and is reported as crashed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	BootID string `json:"bootID,omitempty"`
+
+	// StartTime of the process.
+	// +optional
+	StartTime *metav1.MicroTime `json:"startTime,omitempty"`
+
+	// ReadyTime is when the process was ready to take assignments.
+	// +optional
+	ReadyTime *metav1.MicroTime `json:"readyTime,omitempty"`
+
+	// Version of the runner.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Version string `json:"version,omitempty"`
+
+	// Device the runner computes on. Absent until the first model load, as a fresh
+	// runner touches no device.
+	// +optional
+	Device *RunnerDevice `json:"device,omitempty"`
+
+	// Model that is loaded. Absent when none is.
+	// +optional
+	Model *LoadedModel `json:"model,omitempty"`
+
+	// Assignments are the reports on what is in the spec. A report goes away after
+	// its assignment did: its absence acknowledges that the slot is free.
+	// +optional
+	// +listType=map
+	// +listMapKey=uid
+	// +kubebuilder:validation:MaxItems=16
+	Assignments []AssignmentReport `json:"assignments,omitempty"`
+}
+
+// RunnerDevice says what a runner computes on, and why.
+type RunnerDevice struct {
+	// Type of the device.
+	// +required
+	Type DeviceType `json:"type"`
+
+	// Message says why this device was chosen.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// LoadedModel names the model that a pipeline has loaded.
+type LoadedModel struct {
+	// Name of the Model object.
+	// +required
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// UID of the Model object.
+	// +required
+	UID types.UID `json:"uid"`
+
+	// Generation of the Model's spec that was loaded.
+	// +required
+	Generation int64 `json:"generation"`
+
+	// LoadTime is when loading ended.
+	// +optional
+	LoadTime *metav1.MicroTime `json:"loadTime,omitempty"`
+
+	// LoadDuration is how long loading took.
+	// +optional
+	LoadDuration *metav1.Duration `json:"loadDuration,omitempty"`
+}
+
+// AssignmentReport is what a runner says of one assignment.
+type AssignmentReport struct {
+	// UID of the GenerationJob.
+	// +required
+	UID types.UID `json:"uid"`
+
+	// Attempt that the report speaks of.
+	// +required
+	Attempt int32 `json:"attempt"`
+
+	// Phase of the assignment, from Initializing to Succeeded or Failed.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Phase Phase `json:"phase"`
+
+	// Progress in percent. It never goes down within an attempt.
+	// +required
+	Progress int32 `json:"progress"`
+
+	// Step is the number of denoising steps done, over all pictures.
+	// +optional
+	Step int32 `json:"step,omitempty"`
+
+	// Steps is the number of denoising steps in all, over all pictures.
+	// +optional
+	Steps int32 `json:"steps,omitempty"`
+
+	// PipelineHealthy is what the check before the generation found, with a reason.
+	// Absent until it was made.
+	// +optional
+	PipelineHealthy *PipelineHealth `json:"pipelineHealthy,omitempty"`
+
+	// ModelLoaded is true once the model is loaded for this assignment.
+	// +optional
+	ModelLoaded bool `json:"modelLoaded,omitempty"`
+
+	// Warnings are things the user should know that did not stop the job.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	Warnings []string `json:"warnings,omitempty"`
+
+	// Outputs are the pictures that were written.
+	// +optional
+	// +listType=map
+	// +listMapKey=index
+	// +kubebuilder:validation:MaxItems=16
+	Outputs []Output `json:"outputs,omitempty"`
+
+	// Error says why the phase is Failed.
+	// +optional
+	Error *AssignmentError `json:"error,omitempty"`
+}
+
+// PipelineHealth is the outcome of a health check.
+type PipelineHealth struct {
+	// Healthy is true for an idle and for a wholly loaded pipeline.
+	// +required
+	Healthy bool `json:"healthy"`
+
+	// Reason is one word: Idle, Loaded, PartiallyLoaded, Corrupted, Reloaded, LoadFailed.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+
+	// Message says what was found.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message,omitempty"`
+}
+
+// AssignmentError says why an attempt failed.
+type AssignmentError struct {
+	// Reason is one word; see the Reason constants of this package.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason"`
+
+	// Message names the field or the file at fault and what would be right.
+	// +required
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message"`
+
+	// Retryable is false where another attempt would fail in the same way.
+	// +required
+	Retryable bool `json:"retryable"`
+}
+
+// Runner is the mailbox of one runner pod: the manager writes its spec, the pod its status.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:categories=atelier
+// +kubebuilder:printcolumn:name="Pool",type=string,JSONPath=`.spec.poolName`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Healthy",type=string,JSONPath=`.status.conditions[?(@.type=="PipelineHealthy")].reason`
+// +kubebuilder:printcolumn:name="Device",type=string,JSONPath=`.status.device.type`
+// +kubebuilder:printcolumn:name="Model",type=string,JSONPath=`.status.model.name`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.assignments[0].phase`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:selectablefield:JSONPath=`.spec.poolName`
+type Runner struct {
+	metav1.TypeMeta `json:",inline"`
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// Spec is what the manager tells the runner.
+	// +required
+	Spec RunnerSpec `json:"spec"`
+
+	// Status is what the runner says.
+	// +optional
+	Status RunnerStatus `json:"status,omitzero"`
+}
+
+// RunnerList is a list of Runners.
+//
+// +kubebuilder:object:root=true
+type RunnerList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+
+	// Items of the list.
+	Items []Runner `json:"items"`
+}

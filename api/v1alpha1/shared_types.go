@@ -1,0 +1,96 @@
+package v1alpha1
+
+// ObjectReference names an object of a known kind in the same namespace.
+type ObjectReference struct {
+	// Name of the object.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the name of an object: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
+	Name string `json:"name"`
+}
+
+// Scheduler is the class name of a diffusers noise scheduler.
+// +kubebuilder:validation:Enum=EulerDiscreteScheduler
+type Scheduler string
+
+// The schedulers the runner implements.
+const (
+	SchedulerEulerDiscrete Scheduler = "EulerDiscreteScheduler"
+)
+
+// ImageFormat is the encoding of an output picture.
+// +kubebuilder:validation:Enum=PNG
+type ImageFormat string
+
+// The picture encodings the runner writes.
+const (
+	ImageFormatPNG ImageFormat = "PNG"
+)
+
+// Phase sums up where a job or an assignment stands. It is derived from conditions and
+// reports and is never an input to a decision. New values may be added.
+type Phase string
+
+// The phases of a job, in the order in which a job passes them.
+const (
+	// PhasePending means queued; the Scheduled condition says why it waits.
+	PhasePending Phase = "Pending"
+	// PhaseInitializing means that a runner has taken the job.
+	PhaseInitializing Phase = "Initializing"
+	// PhaseModelLoading is reported for every job, also when the model is loaded already.
+	PhaseModelLoading Phase = "ModelLoading"
+	// PhaseGenerating covers prompt encoding and every denoising step.
+	PhaseGenerating Phase = "Generating"
+	// PhaseSaving means that pictures are being written.
+	PhaseSaving Phase = "Saving"
+	// PhaseSucceeded is terminal: outputs are committed.
+	PhaseSucceeded Phase = "Succeeded"
+	// PhaseFailed is terminal: the Failed condition says why.
+	PhaseFailed Phase = "Failed"
+)
+
+// Progress in percent at the entry of each phase. Generating moves from
+// ProgressGenerating to ProgressGenerated with every denoising step.
+const (
+	ProgressPending      int32 = 0
+	ProgressInitializing int32 = 1
+	ProgressModelLoading int32 = 5
+	ProgressGenerating   int32 = 10
+	ProgressGenerated    int32 = 90
+	ProgressSaving       int32 = 95
+	ProgressSucceeded    int32 = 100
+)
+
+// Output is one picture that was written.
+type Output struct {
+	// Index of the picture in its job, from 0.
+	// +required
+	Index int32 `json:"index"`
+
+	// Seed that made this picture: the job's seed plus the index.
+	// +required
+	Seed int64 `json:"seed"`
+
+	// Path of the file, relative to the pool's outputs volume.
+	// +required
+	// +kubebuilder:validation:MaxLength=1024
+	Path string `json:"path"`
+
+	// SHA256 of the file, in hexadecimal.
+	// +required
+	// +kubebuilder:validation:MaxLength=64
+	SHA256 string `json:"sha256"`
+
+	// SizeBytes is the size of the file.
+	// +required
+	SizeBytes int64 `json:"sizeBytes"`
+
+	// Width of the picture in pixels.
+	// +required
+	Width int32 `json:"width"`
+
+	// Height of the picture in pixels.
+	// +required
+	Height int32 `json:"height"`
+}

@@ -1,0 +1,129 @@
+"""Pictures and captions: which emoji are taught, and what they are called.
+
+The pictures are the Fluent 3D emoji (256x256 RGBA WebP, one file a code point sequence). The names come
+from unicode-emoji-json, the keywords from emojilib. `fetch.sh` unpacks the three packages into one folder.
+"""
+
+import json
+import random
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+GROUPS = (
+    "Smileys & Emotion",
+    "Animals & Nature",
+    "Food & Drink",
+    "Travel & Places",
+    "Activities",
+    "Objects",
+)
+
+# Families of pictures that differ in a detail nobody would ask for by name.
+DROP = re.compile(
+    r"o[’']clock|-thirty|waxing|waning|quarter moon|new moon face|globe showing (Europe|Asia)"
+    r"|person|people|man’s|woman’s|women’s|men’s|\bkiss\b|couple|-piece|Japanese .*button"
+)
+
+# Two pictures nearer than this (root mean square over 32x32 RGB, 0..1) count as one; the first is kept.
+NEAR_DUPLICATE = 0.115
+
+
+@dataclass
+class Item:
+    """One training picture: its code points, its name, and every caption it may be shown with."""
+
+    code: str
+    name: str
+    captions: list
+
+
+def clean(name):
+    """Lowercases a name and brings its punctuation to what people type."""
+    name = name.lower().replace("’", "'").replace("“", "").replace("”", "").replace("!", "")
+    return re.sub(r"\s+", " ", name).strip()
+
+
+def article(name):
+    """Puts the indefinite article before a name that can take one."""
+    if name.startswith(("the ", "a ")) or name.split()[-1] in PLURALS:
+        return name
+    return ("an " if name[0] in "aeiou" else "a ") + name
+
+
+PLURALS = {
+    "grapes", "cherries", "blueberries", "peanuts", "beans", "fireworks", "sparkles", "glasses",
+    "sunglasses", "goggles", "jeans", "gloves", "socks", "shorts", "briefs", "scissors", "headphones",
+    "bubbles", "hearts", "houses", "tickets", "chopsticks", "ribs", "fries",
+}
+
+
+def captions(name, keywords):
+    """The ways one picture may be asked for; the plain ones stand several times, to be drawn more often."""
+    with_article = article(name)
+    plain = [name, name, with_article, with_article, with_article]
+    dressed = [f"{with_article} emoji", f"a picture of {with_article}", f"{name} emoji"]
+    return plain + dressed + [f"{name}, {word}" for word in keywords[:4]]
+
+
+def picture_path(root, emoji):
+    """The file of an emoji. Some files carry the variation selector fe0f in their name, others do not."""
+    points = [f"{ord(c):04x}" for c in emoji]
+    for candidate in ("-".join(points), "-".join(p for p in points if p != "fe0f")):
+        path = root / "lobehub-fluent-emoji-3d/package/assets" / f"{candidate}.webp"
+        if path.exists():
+            return path
+    return None
+
+
+def load_picture(path, size):
+    """Reads one picture, composites it on white, and returns uint8 of shape (size, size, 3)."""
+    rgba = Image.open(path).convert("RGBA")
+    white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+    flat = Image.alpha_composite(white, rgba).convert("RGB")
+    return np.asarray(flat.resize((size, size), Image.LANCZOS), dtype=np.uint8)
+
+
+def thumbnails_are_near(thumbnail, kept):
+    """Whether a 32x32 thumbnail is nearer than NEAR_DUPLICATE to any of those already kept."""
+    if not kept:
+        return False
+    delta = np.stack(kept) - thumbnail
+    return bool(np.sqrt((delta**2).mean(axis=(1, 2, 3))).min() < NEAR_DUPLICATE)
+
+
+def select(root):
+    """Chooses the items by rule: group, then name, then distance to those already chosen."""
+    root = Path(root)
+    names = json.loads((root / "unicode-emoji-json/package/data-by-emoji.json").read_text())
+    words = json.loads((root / "emojilib/package/dist/emoji-en-US.json").read_text())
+    items, paths, kept = [], [], []
+    for emoji, entry in names.items():
+        if entry["group"] not in GROUPS or DROP.search(entry["name"]):
+            continue
+        path = picture_path(root, emoji)
+        if path is None:
+            continue
+        thumbnail = load_picture(path, 32).astype(np.float32) / 255
+        if thumbnails_are_near(thumbnail, kept):
+            continue
+        kept.append(thumbnail)
+        name = clean(entry["name"])
+        keywords = [k.replace("_", " ") for k in words.get(emoji, []) if clean(k.replace("_", " ")) != name]
+        items.append(Item(path.stem, name, captions(name, [clean(k) for k in keywords])))
+        paths.append(path)
+    return items, paths
+
+
+def load(root, size):
+    """Returns the items and their pictures, uint8 of shape (count, size, size, 3)."""
+    items, paths = select(root)
+    return items, np.stack([load_picture(path, size) for path in paths])
+
+
+def draw_caption(item, rng: random.Random, drop=0.1):
+    """Draws one caption; now and then the empty one, which is what guidance subtracts."""
+    return "" if rng.random() < drop else rng.choice(item.captions)
