@@ -1,0 +1,153 @@
+# Atelier: pictures from GenerationJobs. `make help` lists the targets.
+
+SHELL := /bin/bash -o pipefail
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+K8S_VERSION := 1.37.2
+ONNXRUNTIME_VERSION := 1.30.0
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Images, for docker-build, deploy and the runner pods that the manager starts.
+IMG ?= atelier-manager:$(VERSION)
+RUNNER_IMG ?= atelier-runner:$(VERSION)
+PLATFORMS ?= linux/amd64,linux/arm64
+
+# Everything that is built or fetched lies under bin/, which git ignores.
+K8S_DIR := bin/k8s/v$(K8S_VERSION)
+ONNXRUNTIME_DIR := bin/onnxruntime/$(ONNXRUNTIME_VERSION)
+TOOLS_DIR := bin/tools
+CONTROLLER_GEN := $(TOOLS_DIR)/controller-gen
+GOLANGCI_LINT := $(TOOLS_DIR)/golangci-lint
+
+# A binary of the control plane is built unless KUBEBUILDER_ASSETS holds it.
+controlplane = $(foreach b,$(1),$(if $(and $(KUBEBUILDER_ASSETS),$(wildcard $(KUBEBUILDER_ASSETS)/$(b))),,$(K8S_DIR)/$(b)))
+CONTROL_PLANE := $(call controlplane,etcd kube-apiserver kube-controller-manager kube-scheduler kubectl)
+KUBECTL ?= $(if $(call controlplane,kubectl),$(K8S_DIR)/kubectl,$(KUBEBUILDER_ASSETS)/kubectl)
+
+##@ Start here
+
+.PHONY: help
+help: ## Show this help.
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: cluster-binaries ## Start a local cluster, apply a GenerationJob, show it until its picture is there. PROMPT="a red apple"
+	@go run ./test/localcluster/cmd/atelier-local demo
+
+.PHONY: up
+up: cluster-binaries ## Start a local cluster and keep it open, with a KUBECONFIG to play with.
+	@go run ./test/localcluster/cmd/atelier-local up
+
+.PHONY: test
+test: cluster-binaries ## Run every test, against a real control plane and a real ONNX Runtime.
+	go vet ./...
+	go test -race -timeout 20m $$(go list ./... | grep -v /test/)
+	go test -timeout 30m -v ./test/... | grep -v '^=== '
+
+##@ Build
+
+.PHONY: build
+build: bin/manager bin/runner ## Build the manager and the runner.
+
+.PHONY: bin/manager
+bin/manager:
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$(VERSION)' -o $@ ./cmd/manager
+
+.PHONY: bin/runner
+bin/runner: preflight-cc
+	@CGO_ENABLED=1 go build -trimpath -ldflags '-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$(VERSION)' -o $@ ./cmd/runner
+
+.PHONY: preflight-cc
+preflight-cc:
+	@command -v "$$(go env CC)" >/dev/null || { echo "the runner needs a C compiler: $$(go env CC) is not on the PATH (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; }
+
+.PHONY: cluster-binaries
+cluster-binaries: controlplane onnxruntime build
+
+.PHONY: controlplane
+controlplane: $(CONTROL_PLANE) ## Build etcd and the Kubernetes control plane from their Go modules.
+
+$(K8S_DIR)/etcd: hack/controlplane/etcd/go.mod
+	@$(call timed,etcd (20 seconds on 2 cores),go -C hack/controlplane/etcd build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3)
+
+K8S_LDFLAGS := -s -w \
+	-X k8s.io/component-base/version.gitVersion=v$(K8S_VERSION) \
+	-X k8s.io/component-base/version.gitMajor=$(word 1,$(subst ., ,$(K8S_VERSION))) \
+	-X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(K8S_VERSION)))
+
+$(K8S_DIR)/%: hack/controlplane/kubernetes/go.mod
+	@$(call timed,$* $(K8S_VERSION) (once; all of Kubernetes takes about 6 minutes on 2 cores),go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$*)
+
+# timed says what is built, builds it and says how long that took.
+timed = echo "building $(1)"; start=$$(date +%s); mkdir -p $(@D) && CGO_ENABLED=0 $(2) && echo "built $@ in $$(( $$(date +%s) - start )) s"
+
+.PHONY: onnxruntime
+onnxruntime: ## Fetch the pinned ONNX Runtime library, unless ONNXRUNTIME_LIB names one.
+	@if [ -z "$$ONNXRUNTIME_LIB" ]; then go run ./hack/fetch-onnxruntime -o $(ONNXRUNTIME_DIR); \
+	elif [ ! -f "$$ONNXRUNTIME_LIB" ]; then echo "ONNXRUNTIME_LIB=$$ONNXRUNTIME_LIB: no such file" >&2; exit 1; fi
+
+##@ Development
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Regenerate deep copies.
+	$(CONTROLLER_GEN) object:headerFile=hack/boilerplate.go.txt paths=./api/...
+
+.PHONY: manifests
+manifests: $(CONTROLLER_GEN) ## Regenerate CRDs and the manager's role.
+	$(CONTROLLER_GEN) crd:allowDangerousTypes=true rbac:roleName=atelier-manager paths=./api/... paths=./internal/controller/... paths=./cmd/manager/... output:crd:artifacts:config=config/crd/bases
+
+.PHONY: verify
+verify: generate manifests ## Fail when generated files differ from what is committed, or go.mod is not tidy.
+	go mod tidy -diff
+	@git diff --exit-code -- api config || { echo "generated files differ: run make generate manifests and commit the result" >&2; exit 1; }
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters.
+	$(GOLANGCI_LINT) run
+
+.PHONY: bench
+bench: onnxruntime ## Run the benchmarks.
+	go test -run '^$$' -bench . -benchmem ./internal/...
+
+.PHONY: goldens
+goldens: ## Recompute the goldens with Python's diffusers (needs Python 3.11 and gigabytes of wheels).
+	hack/goldens/run.sh
+
+.PHONY: demo-model
+demo-model: ## Train the demo model from the emoji pictures (hours on CPU; resumes).
+	hack/demo-model/train.sh
+
+$(CONTROLLER_GEN): hack/tools/controller-gen/go.mod
+	@$(call timed,controller-gen,go -C hack/tools/controller-gen build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen)
+
+$(GOLANGCI_LINT): hack/tools/golangci-lint/go.mod
+	@$(call timed,golangci-lint (2 minutes on 2 cores),go -C hack/tools/golangci-lint build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+
+.PHONY: clean
+clean: ## Remove everything that was built or fetched.
+	rm -rf bin out dist
+
+##@ Deployment, to the cluster of the current kubectl context
+
+.PHONY: install
+install: $(call controlplane,kubectl) ## Install the CRDs.
+	$(KUBECTL) apply --server-side -k config/crd
+
+.PHONY: deploy
+deploy: dist/install.yaml $(call controlplane,kubectl) ## Install CRDs, policies and the manager. IMG= and RUNNER_IMG= name the images.
+	$(KUBECTL) apply --server-side -f dist/install.yaml
+
+.PHONY: undeploy
+undeploy: dist/install.yaml $(call controlplane,kubectl) ## Remove all that deploy installed, with every job, model and pool.
+	$(KUBECTL) delete --ignore-not-found -f dist/install.yaml
+
+.PHONY: dist/install.yaml
+dist/install.yaml: $(call controlplane,kubectl)
+	@mkdir -p dist
+	@$(KUBECTL) kustomize config/default | sed -e 's#image: atelier-manager$$#image: $(IMG)#' -e 's#--runner-image=atelier-runner$$#--runner-image=$(RUNNER_IMG)#' > $@
+
+.PHONY: docker-build
+docker-build: ## Build the images (manager for PLATFORMS, runner for linux/amd64).
+	docker buildx build --platform $(PLATFORMS) --target manager --build-arg VERSION=$(VERSION) -t $(IMG) .
+	docker buildx build --platform linux/amd64 --target runner --build-arg VERSION=$(VERSION) -t $(RUNNER_IMG) .
