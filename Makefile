@@ -55,15 +55,13 @@ bin/manager:
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$(VERSION)' -o $@ ./cmd/manager
 
 .PHONY: bin/runner
-bin/runner: preflight-cc
+bin/runner:
 	@CGO_ENABLED=1 go build -trimpath -ldflags '-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$(VERSION)' -o $@ ./cmd/runner
 
-.PHONY: preflight-cc
-preflight-cc:
-	@command -v "$$(go env CC)" >/dev/null || { echo "the runner needs a C compiler: $$(go env CC) is not on the PATH (Debian: apt-get install gcc libc6-dev)" >&2; exit 1; }
-
 .PHONY: cluster-binaries
-cluster-binaries: controlplane onnxruntime build
+cluster-binaries: ## Build and fetch all that demo, up and test run.
+	@hack/preflight.sh
+	@$(MAKE) controlplane onnxruntime build
 
 .PHONY: controlplane
 controlplane: $(CONTROL_PLANE) ## Build etcd and the Kubernetes control plane from their Go modules.
