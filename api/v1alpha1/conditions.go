@@ -11,7 +11,8 @@ const (
 	ConditionStalled = "Stalled"
 )
 
-// Condition types of a GenerationJob. Unknown until first decided, then never removed.
+// Condition types of a GenerationJob. Unknown until first decided, then never removed,
+// where not stated otherwise.
 const (
 	// ConditionScheduled is True while the job is bound to a runner and after it
 	// ran; False says what it waits for.
@@ -21,6 +22,13 @@ const (
 	// ConditionPipelineHealthy says what the check before the generation found; on a
 	// runner, how its pipeline stands now.
 	ConditionPipelineHealthy = "PipelineHealthy"
+	// ConditionSuccessCriteriaMet is True once the job is going to be Complete: its
+	// outputs are recorded and its runner has only to confirm that it let go of the
+	// job. Absent before, as in batch/v1.
+	ConditionSuccessCriteriaMet = "SuccessCriteriaMet"
+	// ConditionFailureTarget is True once the job is going to be Failed, in the same
+	// way, with the reason it will fail for. Absent before, as in batch/v1.
+	ConditionFailureTarget = "FailureTarget"
 	// ConditionComplete is True when the job succeeded. Terminal.
 	ConditionComplete = "Complete"
 	// ConditionFailed is True when the job failed for good. Terminal.

@@ -134,8 +134,9 @@ type OutputSpec struct {
 
 // GenerationJobStatus is what the manager says of a job.
 type GenerationJobStatus struct {
-	// Conditions: Scheduled, ModelLoaded, PipelineHealthy, Complete, Failed, and
-	// Ready, Reconciling and Stalled as kstatus reads them.
+	// Conditions: Scheduled, ModelLoaded, PipelineHealthy, Complete, Failed, in between
+	// SuccessCriteriaMet or FailureTarget, and Ready, Reconciling and Stalled as
+	// kstatus reads them.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -143,7 +144,8 @@ type GenerationJobStatus struct {
 	// +patchMergeKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
 
-	// ObservedGeneration is the generation of the spec this status speaks of.
+	// ObservedGeneration is the generation of the spec this status speaks of, -1 until
+	// the manager has seen the job.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -245,6 +247,7 @@ type GenerationJob struct {
 
 	// Status is what the manager says of the job.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status GenerationJobStatus `json:"status,omitzero"`
 }
 

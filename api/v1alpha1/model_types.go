@@ -70,7 +70,8 @@ type ModelStatus struct {
 	// +patchMergeKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
 
-	// ObservedGeneration is the generation of the spec this status speaks of.
+	// ObservedGeneration is the generation of the spec this status speaks of, -1 until
+	// the manager has seen the model.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -100,6 +101,7 @@ type Model struct {
 
 	// Status is what the manager says of the model.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status ModelStatus `json:"status,omitzero"`
 }
 

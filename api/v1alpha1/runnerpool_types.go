@@ -62,7 +62,8 @@ type RunnerPoolStatus struct {
 	// +patchMergeKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty" patchStrategy:"merge" patchMergeKey:"type"`
 
-	// ObservedGeneration is the generation of the spec this status speaks of.
+	// ObservedGeneration is the generation of the spec this status speaks of, -1 until
+	// the manager has seen the pool.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
@@ -97,9 +98,9 @@ type RunnerPoolStatus struct {
 // +kubebuilder:printcolumn:name="Busy",type=integer,JSONPath=`.status.busyRunners`
 // +kubebuilder:printcolumn:name="Pending",type=integer,JSONPath=`.status.pendingJobs`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be at most 52 lower-case letters, digits and '-', as runners are named <pool>-<number>",fieldPath=".metadata.name"
 type RunnerPool struct {
 	metav1.TypeMeta `json:",inline"`
-	// Names of pools are short because runners carry them as a prefix.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
@@ -109,6 +110,7 @@ type RunnerPool struct {
 
 	// Status is what the manager says of the pool.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status RunnerPoolStatus `json:"status,omitzero"`
 }
 

@@ -1,0 +1,15 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// LabelPool is on everything that belongs to a RunnerPool: its pods, Runners, service
+// accounts, roles and role bindings. Its value is the pool's name.
+const LabelPool = "generation.atelier.dev/pool"
+
+// AnnotationTemplateHash is on runner pods: pods of one pool with different values were
+// made from different templates.
+const AnnotationTemplateHash = "generation.atelier.dev/template-hash"
+
+// AnnotationIdleSince is on Runners: when the last assignment was taken away, in RFC 3339.
+const AnnotationIdleSince = "generation.atelier.dev/idle-since"
