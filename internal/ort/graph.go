@@ -3,6 +3,13 @@
 
 package ort
 
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+)
+
 // ElementType is the type of a tensor's elements.
 type ElementType int32
 
@@ -15,6 +22,25 @@ const (
 	TypeFloat16 ElementType = 10
 	TypeFloat64 ElementType = 11
 )
+
+// String names the type as ONNX does.
+func (t ElementType) String() string {
+	switch t {
+	case TypeFloat32:
+		return "float32"
+	case TypeInt32:
+		return "int32"
+	case TypeInt64:
+		return "int64"
+	case TypeBool:
+		return "bool"
+	case TypeFloat16:
+		return "float16"
+	case TypeFloat64:
+		return "float64"
+	}
+	return "ONNX type " + strconv.Itoa(int(t))
+}
 
 // Value describes one input or output of a graph.
 type Value struct {
@@ -29,4 +55,207 @@ type Value struct {
 type Graph struct {
 	Inputs  []Value
 	Outputs []Value
+	// External are the files, relative to the graph's, that hold its weights.
+	External []string
+}
+
+// Input finds an input by name.
+func (g Graph) Input(name string) (Value, bool) { return find(g.Inputs, name) }
+
+// Output finds an output by name.
+func (g Graph) Output(name string) (Value, bool) { return find(g.Outputs, name) }
+
+func find(values []Value, name string) (Value, bool) {
+	i := slices.IndexFunc(values, func(v Value) bool { return v.Name == name })
+	if i < 0 {
+		return Value{}, false
+	}
+	return values[i], true
+}
+
+// ReadGraph reads what a graph takes and gives from its file. It needs neither ONNX
+// Runtime nor memory for the weights, over which it seeks, and it notices a file that
+// was cut short: ONNX Runtime itself can only tell after building a whole session.
+func ReadGraph(path string) (Graph, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Graph{}, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return Graph{}, err
+	}
+	if info.IsDir() {
+		return Graph{}, fmt.Errorf("is a directory, not an ONNX file")
+	}
+	return parseGraph(newProtoReader(f), info.Size())
+}
+
+// Field numbers in onnx.proto.
+const (
+	modelGraph = 7
+
+	graphInitializer = 5
+	graphInput       = 11
+	graphOutput      = 12
+
+	tensorName         = 8
+	tensorExternalData = 13
+
+	entryKey   = 1
+	entryValue = 2
+
+	valueName = 1
+	valueType = 2
+
+	typeTensor      = 1
+	tensorElemType  = 1
+	tensorTypeShape = 2
+	shapeDim        = 1
+	dimValue        = 1
+)
+
+// maxValues bounds the inputs, outputs and external files of a graph: the largest
+// models have a few hundred.
+const maxValues = 100_000
+
+// graphParser gathers a graph while the file is walked.
+type graphParser struct {
+	r            *protoReader
+	graph        Graph
+	found        bool
+	initializers map[string]bool
+}
+
+// parseGraph walks a ModelProto of the given size.
+func parseGraph(r *protoReader, size int64) (Graph, error) {
+	p := &graphParser{r: r, initializers: map[string]bool{}}
+	err := r.message(size, func(field, end int64) error {
+		if field != modelGraph {
+			return nil
+		}
+		p.found = true
+		return r.message(end, p.graphField)
+	})
+	switch {
+	case err != nil:
+		return Graph{}, fmt.Errorf("not an ONNX file, or one that was cut short or damaged: %w", err)
+	case !p.found:
+		return Graph{}, fmt.Errorf("not an ONNX file, or one that was cut short: there is no graph in it")
+	}
+	// Until IR version 3 every initializer was an input as well.
+	p.graph.Inputs = slices.DeleteFunc(p.graph.Inputs, func(v Value) bool { return p.initializers[v.Name] })
+	return p.graph, nil
+}
+
+// graphField takes one field of a GraphProto.
+func (p *graphParser) graphField(field, end int64) error {
+	switch field {
+	case graphInitializer:
+		return p.initializer(end)
+	case graphInput:
+		return p.value(end, &p.graph.Inputs)
+	case graphOutput:
+		return p.value(end, &p.graph.Outputs)
+	}
+	return nil
+}
+
+// initializer takes the name and the external files of a TensorProto.
+func (p *graphParser) initializer(end int64) error {
+	return p.r.message(end, func(field, end int64) error {
+		switch field {
+		case tensorName:
+			name, err := p.r.text(end)
+			p.initializers[name] = true
+			return err
+		case tensorExternalData:
+			return p.external(end)
+		}
+		return nil
+	})
+}
+
+// external takes one key and value that say where a tensor's data are.
+func (p *graphParser) external(end int64) error {
+	var key, value string
+	err := p.r.message(end, func(field, end int64) (err error) {
+		switch field {
+		case entryKey:
+			key, err = p.r.text(end)
+		case entryValue:
+			value, err = p.r.text(end)
+		}
+		return err
+	})
+	if err != nil || key != "location" || slices.Contains(p.graph.External, value) {
+		return err
+	}
+	p.graph.External = append(p.graph.External, value)
+	return checkCount(len(p.graph.External))
+}
+
+// value takes a ValueInfoProto.
+func (p *graphParser) value(end int64, values *[]Value) error {
+	var v Value
+	err := p.r.message(end, func(field, end int64) (err error) {
+		switch field {
+		case valueName:
+			v.Name, err = p.r.text(end)
+		case valueType:
+			err = p.r.message(end, func(field, end int64) error {
+				if field != typeTensor {
+					return nil
+				}
+				return p.tensorType(end, &v)
+			})
+		}
+		return err
+	})
+	*values = append(*values, v)
+	if err != nil {
+		return err
+	}
+	return checkCount(len(*values))
+}
+
+// tensorType takes element type and shape from a TypeProto.Tensor.
+func (p *graphParser) tensorType(end int64, v *Value) error {
+	return p.r.message(end, func(field, end int64) error {
+		switch field {
+		case tensorElemType:
+			v.Type = ElementType(p.r.number)
+		case tensorTypeShape:
+			v.Shape = []int64{}
+			return p.r.message(end, func(field, end int64) error {
+				if field != shapeDim {
+					return nil
+				}
+				dim, err := p.dimension(end)
+				v.Shape = append(v.Shape, dim)
+				return err
+			})
+		}
+		return nil
+	})
+}
+
+// dimension takes a fixed dimension; one that is only named, or not even that, is -1.
+func (p *graphParser) dimension(end int64) (int64, error) {
+	dim := int64(-1)
+	err := p.r.message(end, func(field, _ int64) error {
+		if field == dimValue && int64(p.r.number) > 0 {
+			dim = int64(p.r.number)
+		}
+		return nil
+	})
+	return dim, err
+}
+
+func checkCount(n int) error {
+	if n > maxValues {
+		return fmt.Errorf("more than %d inputs, outputs or external files", maxValues)
+	}
+	return nil
 }

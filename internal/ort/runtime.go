@@ -2,10 +2,19 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package ort runs ONNX graphs through ONNX Runtime behind a small interface: sessions
-// with named, typed inputs and outputs, over tensors in Go memory.
+// with named inputs and outputs over tensors in Go memory.
 package ort
 
-import "context"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	onnx "github.com/yalue/onnxruntime_go"
+)
 
 // Runtime opens sessions. The first Open loads the shared library and chooses the
 // device; making a Runtime does neither.
@@ -20,11 +29,13 @@ type Runtime interface {
 // Session is one loaded graph. Run may be called by one goroutine at a time; the other
 // methods by any.
 type Session interface {
-	// Graph describes the inputs and outputs.
+	// Graph describes the inputs, and those outputs that are computed.
 	Graph() Graph
-	// Run computes the outputs from the inputs. Both are given by name; tensors of
-	// outputs are allocated by the caller and filled. It returns ctx's error soon
-	// after ctx is done, also in the middle of the graph.
+	// Run computes the outputs from the inputs. Both are given by name; the tensors
+	// of outputs are allocated by the caller, of the shape that the graph gives for
+	// these inputs, and filled. Elements are converted from and to the types that the
+	// graph declares. It returns ctx's error soon after ctx is done, also in the
+	// middle of the graph.
 	Run(ctx context.Context, inputs, outputs map[string]*Tensor) error
 	// Err says why the session can't be used any more; nil while it can.
 	Err() error
@@ -49,13 +60,103 @@ type Device struct {
 
 // Options of New. The zero value is what the runner uses.
 type Options struct {
-	// Library is the path of ONNX Runtime's shared library. Empty means to look for it.
+	// Library is the path of ONNX Runtime's shared library. Empty means to look for it:
+	// what ONNXRUNTIME_LIB names, beside the executable, in ../lib, in the module's bin.
 	Library string
 	// Threads that compute one graph. 0 is as many as the process may use CPUs.
 	Threads int
-	// Device to use. Empty is CUDA where it works, else CPU.
+	// Device to use. Empty is CUDA where it works, else the CPU.
 	Device DeviceType
 }
 
 // New makes a Runtime over ONNX Runtime's shared library.
-func New(options Options) Runtime { return nil }
+func New(options Options) Runtime { return &onnxRuntime{options: options} }
+
+// onnxRuntime is the Runtime over the real library.
+type onnxRuntime struct {
+	options Options
+
+	mu     sync.Mutex
+	device Device
+	chosen bool
+}
+
+// Device says what sessions compute on, and false before the first Open.
+func (r *onnxRuntime) Device() (Device, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.device, r.chosen
+}
+
+// prepare opens the library and chooses the device, the first time it is called.
+func (r *onnxRuntime) prepare() (Device, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.chosen {
+		return r.device, nil
+	}
+	path, err := openLibrary(r.options.Library)
+	if err != nil {
+		return Device{}, err
+	}
+	r.device, err = chooseDevice(path, r.options.Device)
+	r.chosen = err == nil
+	return r.device, err
+}
+
+// Open loads a graph.
+func (r *onnxRuntime) Open(path string, outputs ...string) (Session, error) {
+	graph, err := ReadGraph(path)
+	if err != nil {
+		return nil, err
+	}
+	if graph.Outputs, err = choose(graph.Outputs, outputs); err != nil {
+		return nil, err
+	}
+	device, err := r.prepare()
+	if err != nil {
+		return nil, err
+	}
+	threads := r.options.Threads
+	if threads == 0 {
+		// Go sets this from the CPUs the process may run on and its cgroup's quota.
+		threads = runtime.GOMAXPROCS(0)
+	}
+	options, err := sessionOptions(device.Type, threads)
+	if err != nil {
+		return nil, err
+	}
+	defer options.Destroy()
+	session, err := onnx.NewDynamicAdvancedSession(path, names(graph.Inputs), names(graph.Outputs), options)
+	if err != nil {
+		return nil, fmt.Errorf("ONNX Runtime can't load it: %w", err)
+	}
+	return &onnxSession{graph: graph, session: session}, nil
+}
+
+// choose keeps the outputs named, in their order, or all where none is.
+func choose(outputs []Value, wanted []string) ([]Value, error) {
+	if len(wanted) == 0 {
+		return outputs, nil
+	}
+	chosen := make([]Value, 0, len(wanted))
+	for _, name := range wanted {
+		v, ok := find(outputs, name)
+		if !ok {
+			return nil, fmt.Errorf("there is no output %q; there are %q", name, names(outputs))
+		}
+		chosen = append(chosen, v)
+	}
+	return chosen, nil
+}
+
+func names(values []Value) []string {
+	out := make([]string, 0, len(values))
+	for _, v := range values {
+		out = append(out, v.Name)
+	}
+	return slices.Clip(out)
+}
+
+// errClosed is what a session that was closed says.
+var errClosed = errors.New("the session is closed")
