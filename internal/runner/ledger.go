@@ -1,0 +1,207 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"k8s.io/utils/clock"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// ledger holds what the status of the Runner is to say. Everyone edits it here; the
+// writer carries it to the API server. An edit is either urgent, and is written at once,
+// or rides along with the next urgent one or after interval, whichever is first.
+type ledger struct {
+	clock    clock.Clock
+	interval time.Duration
+	// wrote has an element after a write succeeded, for one reader.
+	wrote chan struct{}
+
+	mu     sync.Mutex
+	status v1alpha1.RunnerStatus
+	// resourceVersion of the Runner the status was decided on; empty while there is
+	// no Runner that is ours to write.
+	resourceVersion string
+	// version counts the edits, urgent is the newest urgent one and written the
+	// newest that the API server has.
+	version, urgent, written int64
+	writtenAt                time.Time
+	// changed is closed and replaced when anything above changes.
+	changed chan struct{}
+}
+
+func newLedger(clock clock.Clock, interval time.Duration, status v1alpha1.RunnerStatus) *ledger {
+	return &ledger{
+		clock:    clock,
+		interval: interval,
+		status:   status,
+		wrote:    make(chan struct{}, 1),
+		changed:  make(chan struct{}),
+	}
+}
+
+// urgency says how soon an edit is to be written.
+type urgency bool
+
+const (
+	// soon lets an edit wait for company.
+	soon urgency = false
+	// now has an edit written at once.
+	now urgency = true
+)
+
+// edit changes the status and gives the edit's number.
+func (l *ledger) edit(when urgency, change func(*v1alpha1.RunnerStatus)) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change(&l.status)
+	l.version++
+	if when == now {
+		l.urgent = l.version
+	}
+	l.broadcast()
+	return l.version
+}
+
+// read gives a copy of the status.
+func (l *ledger) read() *v1alpha1.RunnerStatus {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status.DeepCopy()
+}
+
+// attach says that the status was decided on this version of the Runner, against which
+// it may now be written.
+func (l *ledger) attach(runner *v1alpha1.Runner) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.resourceVersion == "" || newer(runner.ResourceVersion, l.resourceVersion) {
+		l.resourceVersion = runner.ResourceVersion
+	}
+	if l.status.ObservedGeneration != runner.Generation {
+		l.status.ObservedGeneration = runner.Generation
+		for i := range l.status.Conditions {
+			l.status.Conditions[i].ObservedGeneration = runner.Generation
+		}
+		l.version++
+	}
+	l.broadcast()
+}
+
+// detach says that there is no Runner to write to.
+func (l *ledger) detach() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.resourceVersion = ""
+	l.broadcast()
+}
+
+// idle reports whether there is nothing that could be written.
+func (l *ledger) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.resourceVersion == "" || l.written >= l.version
+}
+
+// sync waits until the API server has every urgent edit made so far, or gives the cause
+// for which ctx is done.
+func (l *ledger) sync(ctx context.Context) error {
+	l.mu.Lock()
+	target := l.urgent
+	l.mu.Unlock()
+	for {
+		written, changed := l.progress()
+		if written >= target || ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+}
+
+// progress gives the newest edit that the API server has, and a channel that is closed
+// when that may have changed.
+func (l *ledger) progress() (written int64, changed <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.written, l.changed
+}
+
+// page is the status as it was at one edit.
+type page struct {
+	version         int64
+	resourceVersion string
+	status          *v1alpha1.RunnerStatus
+}
+
+// next waits for something that is due to be written.
+func (l *ledger) next(ctx context.Context) (page, error) {
+	for {
+		delay, changed := l.due()
+		if delay <= 0 {
+			return l.page(), nil
+		}
+		timer := l.clock.NewTimer(delay)
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		case <-timer.C():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			return page{}, ctx.Err()
+		}
+	}
+}
+
+// never is longer than any process lives.
+const never = 100 * 365 * 24 * time.Hour
+
+// due gives the time until something is to be written, and a channel that is closed
+// when that may have changed.
+func (l *ledger) due() (time.Duration, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.resourceVersion == "" || l.written >= l.version:
+		return never, l.changed
+	case l.written < l.urgent:
+		return 0, l.changed
+	default:
+		return l.interval - l.clock.Since(l.writtenAt), l.changed
+	}
+}
+
+func (l *ledger) page() page {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return page{version: l.version, resourceVersion: l.resourceVersion, status: l.status.DeepCopy()}
+}
+
+// accepted says that the API server has a page and what version the Runner has now.
+func (l *ledger) accepted(p page, resourceVersion string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.written, l.writtenAt = p.version, l.clock.Now()
+	if l.resourceVersion == p.resourceVersion {
+		l.resourceVersion = resourceVersion
+	}
+	l.broadcast()
+	select {
+	case l.wrote <- struct{}{}:
+	default:
+	}
+}
+
+// broadcast wakes everyone who waits for a change. The caller holds the lock.
+func (l *ledger) broadcast() {
+	close(l.changed)
+	l.changed = make(chan struct{})
+}

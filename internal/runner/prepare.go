@@ -1,0 +1,167 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"context"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/modelstore"
+	"github.com/atelier-dev/atelier/internal/pipeline"
+)
+
+// prepare brings the pipeline into the state that the generation needs: healthy, with
+// the assignment's model loaded.
+//
+// Health is checked twice. First on taking the assignment, because what an earlier one
+// left behind is to be known and reported before loading another model wipes it out,
+// and because loading the model that is loaded already looks at nothing. Then again
+// right before generating, because that is the state which the generation meets, and a
+// load may have changed it. Asking costs nothing: it reads what is in memory.
+//
+// An unhealthy pipeline is unloaded and loaded again, once.
+func (w *work) prepare(ctx context.Context) error {
+	health, err := w.check(ctx, false)
+	if err != nil {
+		return err
+	}
+	model, err := w.enterModelLoading(ctx)
+	if err != nil {
+		return err
+	}
+	reloading := !health.Healthy
+	for {
+		if err := w.load(ctx, model, reloading); err != nil {
+			return err
+		}
+		health, err := w.check(ctx, reloading)
+		if err != nil || health.Healthy {
+			return err
+		}
+		if reloading {
+			return unhealthy(health)
+		}
+		reloading = true
+	}
+}
+
+// check asks the pipeline for its health and reports the answer. A bad one is written
+// before anything is done about it. mended says that the pipeline was just loaded again
+// because it was unhealthy.
+func (w *work) check(ctx context.Context, mended bool) (pipeline.Health, error) {
+	health := w.pipeline.Health()
+	if health.Healthy && mended {
+		health.Reason = v1alpha1.ReasonReloaded
+		health.Message = "the pipeline was unhealthy, and loading again mended it"
+	}
+	when := soon
+	if !health.Healthy {
+		when = now
+		w.log.Warn("Pipeline is unhealthy", "reason", health.Reason, "message", health.Message)
+	}
+	w.metrics.health(health.Healthy)
+	w.edit(when, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
+		setHealth(s, w.clock.Now(), health)
+		r.PipelineHealthy = reportedHealth(health)
+	})
+	return health, w.ledger.sync(ctx)
+}
+
+// enterModelLoading reports the phase, and in the same write that the model that is
+// loaded is about to go where it is not the assignment's.
+func (w *work) enterModelLoading(ctx context.Context) (pipeline.Model, error) {
+	model, modelErr := w.model()
+	err := w.enter(ctx, v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading,
+		func(s *v1alpha1.RunnerStatus, _ *v1alpha1.AssignmentReport) {
+			if modelErr == nil && !w.isLoaded(model) {
+				s.Model = nil
+			}
+		})
+	if err != nil {
+		return pipeline.Model{}, err
+	}
+	if modelErr != nil {
+		return pipeline.Model{}, failed(v1alpha1.ReasonModelLoadFailed, modelErr)
+	}
+	return model, nil
+}
+
+// model is the assignment's model as the pipeline takes it.
+func (w *work) model() (pipeline.Model, error) {
+	assigned := &w.assignment.Model
+	dir, err := modelstore.Resolve(w.modelsDir, assigned.Source.Path)
+	if err != nil {
+		return pipeline.Model{}, err
+	}
+	return pipeline.Model{
+		Name:       assigned.Name,
+		UID:        string(assigned.UID),
+		Generation: assigned.Generation,
+		Dir:        dir,
+	}, nil
+}
+
+func (w *work) isLoaded(model pipeline.Model) bool {
+	loaded, ok := w.pipeline.Loaded()
+	return ok && loaded == model
+}
+
+// load loads the model, and first unloads whatever is there when that is unhealthy.
+func (w *work) load(ctx context.Context, model pipeline.Model, reload bool) error {
+	if reload {
+		if err := w.unload(ctx); err != nil {
+			return err
+		}
+	}
+	fresh := !w.isLoaded(model)
+	begin := w.clock.Now()
+	err := w.pipeline.Load(ctx, model)
+	took := w.clock.Since(begin)
+	if fresh {
+		w.metrics.load(took, err)
+	}
+	if err != nil {
+		return w.loadFailed(err, reload)
+	}
+	w.edit(soon, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
+		r.ModelLoaded = true
+		if fresh {
+			s.Model = loadedModel(&w.assignment.Model, w.clock.Now(), took)
+			w.log.Info("Model loaded", "model", model.Name, "seconds", took.Seconds())
+		}
+		if device, ok := w.pipeline.Device(); ok {
+			s.Device = usedDevice(device)
+		}
+	})
+	return nil
+}
+
+// loadFailed reports a load that failed. Where it was to mend the pipeline, it is also
+// what became of the health check.
+func (w *work) loadFailed(err error, reload bool) error {
+	f := failed(v1alpha1.ReasonModelLoadFailed, err)
+	if reload {
+		w.edit(soon, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
+			r.PipelineHealthy = reportedHealth(pipeline.Health{Reason: v1alpha1.ReasonModelLoadFailed, Message: err.Error()})
+		})
+	}
+	return f
+}
+
+// unload empties the pipeline, after the status says that its model is gone.
+func (w *work) unload(ctx context.Context) error {
+	w.edit(now, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
+		s.Model = nil
+		r.ModelLoaded = false
+	})
+	if err := w.ledger.sync(ctx); err != nil {
+		return err
+	}
+	if err := w.pipeline.Unload(); err != nil {
+		// The pipeline forgets what it can't close, so that loading again can
+		// still mend it; if not, the next check says so.
+		w.log.Warn("Pipeline not unloaded cleanly", "error", err)
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"slices"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// Bounds of the API's strings and lists, in characters and items. A status beyond them
+// would be refused for ever.
+const (
+	maxMessage       = 4096
+	maxDeviceMessage = 1024
+	maxVersion       = 128
+	maxWarnings      = 32
+)
+
+// key names one attempt at one job. All reports and all work go by it.
+type key struct {
+	uid     types.UID
+	attempt int32
+}
+
+func keyOf(a *v1alpha1.Assignment) key             { return key{uid: a.UID, attempt: a.Attempt} }
+func keyOfReport(r *v1alpha1.AssignmentReport) key { return key{uid: r.UID, attempt: r.Attempt} }
+
+// newReport is the first thing said of an assignment that is taken.
+func newReport(a *v1alpha1.Assignment) v1alpha1.AssignmentReport {
+	return v1alpha1.AssignmentReport{
+		UID:      a.UID,
+		Attempt:  a.Attempt,
+		Phase:    v1alpha1.PhaseInitializing,
+		Progress: v1alpha1.ProgressInitializing,
+	}
+}
+
+// findReport gives the report on an attempt, or nil.
+func findReport(status *v1alpha1.RunnerStatus, k key) *v1alpha1.AssignmentReport {
+	i := slices.IndexFunc(status.Assignments, func(r v1alpha1.AssignmentReport) bool { return keyOfReport(&r) == k })
+	if i < 0 {
+		return nil
+	}
+	return &status.Assignments[i]
+}
+
+// dropReport takes the report on an attempt away.
+func dropReport(status *v1alpha1.RunnerStatus, k key) {
+	status.Assignments = slices.DeleteFunc(status.Assignments, func(r v1alpha1.AssignmentReport) bool { return keyOfReport(&r) == k })
+}
+
+// ended reports whether a report says its last.
+func ended(r *v1alpha1.AssignmentReport) bool {
+	return r.Phase == v1alpha1.PhaseSucceeded || r.Phase == v1alpha1.PhaseFailed
+}
+
+// enter moves a report on to a phase. Progress never goes down.
+func enter(r *v1alpha1.AssignmentReport, phase v1alpha1.Phase, progress int32) {
+	r.Phase = phase
+	r.Progress = max(r.Progress, progress)
+}
+
+// stepped records that done of total denoising steps are done.
+func stepped(r *v1alpha1.AssignmentReport, done, total int) {
+	r.Step, r.Steps = int32(done), int32(total)
+	r.Progress = max(r.Progress, generatingProgress(done, total))
+}
+
+// generatingProgress maps steps linearly onto the share of the progress that Generating has.
+func generatingProgress(done, total int) int32 {
+	if total <= 0 {
+		return v1alpha1.ProgressGenerating
+	}
+	span := int64(v1alpha1.ProgressGenerated - v1alpha1.ProgressGenerating)
+	return v1alpha1.ProgressGenerating + int32(span*int64(min(done, total))/int64(total))
+}
+
+// succeed ends a report with its outputs.
+func succeed(r *v1alpha1.AssignmentReport, outputs []v1alpha1.Output) {
+	enter(r, v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded)
+	r.Outputs = outputs
+}
+
+// fail ends a report with an error.
+func fail(r *v1alpha1.AssignmentReport, f *failure) {
+	r.Phase = v1alpha1.PhaseFailed
+	r.Error = &v1alpha1.AssignmentError{
+		Reason:    f.reason,
+		Message:   clip(f.message, maxMessage),
+		Retryable: f.retryable,
+	}
+}
+
+// warn adds warnings that a report does not have yet.
+func warn(r *v1alpha1.AssignmentReport, warnings []string) {
+	for _, warning := range warnings {
+		if len(r.Warnings) < maxWarnings && !slices.Contains(r.Warnings, warning) {
+			r.Warnings = append(r.Warnings, warning)
+		}
+	}
+}
+
+// clip shortens a string to at most limit characters, as the schema counts them.
+func clip(s string, limit int) string {
+	if utf8.RuneCountInString(s) <= limit {
+		return s
+	}
+	return string([]rune(s)[:limit-1]) + "…"
+}

@@ -1,0 +1,221 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"path"
+	"runtime/debug"
+
+	"k8s.io/utils/clock"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/artifact"
+	"github.com/atelier-dev/atelier/internal/ort"
+	"github.com/atelier-dev/atelier/internal/pipeline"
+)
+
+// Pipeline is what the runner needs of a *pipeline.Pipeline.
+type Pipeline interface {
+	Health() pipeline.Health
+	Loaded() (pipeline.Model, bool)
+	Device() (ort.Device, bool)
+	Load(ctx context.Context, model pipeline.Model) error
+	Unload() error
+	ComputeEmbedding(ctx context.Context, prompt string) (*ort.Tensor, []string, error)
+	Generate(ctx context.Context, request pipeline.Request, observe func(done, total int)) ([]pipeline.Picture, error)
+}
+
+var _ Pipeline = (*pipeline.Pipeline)(nil)
+
+// bench is what all work shares.
+type bench struct {
+	pipeline   Pipeline
+	ledger     *ledger
+	clock      clock.PassiveClock
+	metrics    *Metrics
+	modelsDir  string
+	outputsDir string
+}
+
+// work is one attempt at one assignment.
+type work struct {
+	*bench
+	assignment *v1alpha1.Assignment
+	log        *slog.Logger
+}
+
+// run does the work. The error is a *failure, or the cause of ctx once that is done.
+func (w *work) run(ctx context.Context) (outputs []v1alpha1.Output, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			w.log.Error("Work panicked", "panic", value, "stack", string(debug.Stack()))
+			w.abandon()
+			outputs, err = nil, panicked(value)
+		}
+	}()
+	outputs, err = w.draw(ctx)
+	if err != nil && ctx.Err() != nil {
+		// Whatever broke did so because it was told to stop.
+		return nil, context.Cause(ctx)
+	}
+	return outputs, err
+}
+
+// draw takes the assignment from Initializing, which was reported before, to files.
+func (w *work) draw(ctx context.Context) ([]v1alpha1.Output, error) {
+	if err := w.prepare(ctx); err != nil {
+		return nil, err
+	}
+	if err := w.computeEmbedding(ctx); err != nil {
+		return nil, err
+	}
+	pictures, err := w.generate(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return w.save(ctx, pictures)
+}
+
+// computeEmbedding passes the placeholder's warning on to the user.
+func (w *work) computeEmbedding(ctx context.Context) error {
+	if !w.assignment.PrecomputeEmbedding {
+		return nil
+	}
+	_, warnings, err := w.pipeline.ComputeEmbedding(ctx, w.assignment.Prompt)
+	if err != nil {
+		return failed(v1alpha1.ReasonGenerationFailed, err)
+	}
+	w.edit(soon, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { warn(r, warnings) })
+	return nil
+}
+
+// generate draws the pictures and reports each step.
+func (w *work) generate(ctx context.Context) ([]pipeline.Picture, error) {
+	total := int(w.assignment.Steps) * int(w.assignment.Images)
+	err := w.enter(ctx, v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating,
+		func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { stepped(r, 0, total) })
+	if err != nil {
+		return nil, err
+	}
+	defer w.metrics.stage(v1alpha1.PhaseGenerating, w.clock)()
+	pictures, err := w.pipeline.Generate(ctx, w.request(), w.step)
+	if err != nil {
+		return nil, failed(v1alpha1.ReasonGenerationFailed, err)
+	}
+	return pictures, nil
+}
+
+// step reports a denoising step. It never waits for the API server: a step that is not
+// written before the next is done is left out, all but the last.
+func (w *work) step(done, total int) {
+	w.edit(urgency(done >= total), func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { stepped(r, done, total) })
+}
+
+// request is the assignment as the pipeline takes it.
+func (w *work) request() pipeline.Request {
+	a := w.assignment
+	return pipeline.Request{
+		Prompt:         a.Prompt,
+		NegativePrompt: a.NegativePrompt,
+		Steps:          int(a.Steps),
+		GuidanceScale:  a.GuidanceScale,
+		Seed:           a.Seed,
+		Width:          int(a.Width),
+		Height:         int(a.Height),
+		Scheduler:      string(a.Scheduler),
+		Images:         int(a.Images),
+	}
+}
+
+// save writes the pictures as files.
+func (w *work) save(ctx context.Context, pictures []pipeline.Picture) ([]v1alpha1.Output, error) {
+	if err := w.enter(ctx, v1alpha1.PhaseSaving, v1alpha1.ProgressSaving, nil); err != nil {
+		return nil, err
+	}
+	defer w.metrics.stage(v1alpha1.PhaseSaving, w.clock)()
+	outputs := make([]v1alpha1.Output, 0, len(pictures))
+	for _, picture := range pictures {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		output, err := w.saveOne(picture)
+		if err != nil {
+			return nil, failed(v1alpha1.ReasonSaveFailed, err)
+		}
+		outputs = append(outputs, output)
+	}
+	return outputs, nil
+}
+
+// saveOne writes one picture. The same picture gives the same file, so that a second
+// attempt finds its own work and not another's.
+func (w *work) saveOne(picture pipeline.Picture) (v1alpha1.Output, error) {
+	if w.assignment.OutputFormat != v1alpha1.ImageFormatPNG {
+		return v1alpha1.Output{}, &pipeline.RequestError{
+			Field: "output.format", Value: w.assignment.OutputFormat, Message: "this runner writes PNG",
+		}
+	}
+	encoded, err := artifact.EncodePNG(picture.Image, picture.Parameters)
+	if err != nil {
+		return v1alpha1.Output{}, err
+	}
+	name := path.Join(w.assignment.OutputDirectory, fmt.Sprintf("%d.png", picture.Index))
+	file, err := artifact.Save(w.outputsDir, name, encoded)
+	if err != nil {
+		return v1alpha1.Output{}, err
+	}
+	size := picture.Image.Bounds().Size()
+	return v1alpha1.Output{
+		Index:     int32(picture.Index),
+		Seed:      picture.Seed,
+		Path:      file.Path,
+		SHA256:    file.SHA256,
+		SizeBytes: file.SizeBytes,
+		Width:     int32(size.X),
+		Height:    int32(size.Y),
+	}, nil
+}
+
+// enter reports the next phase and waits until the API server has it. What was urgent
+// before is written first, so that no one who watches misses a phase.
+func (w *work) enter(ctx context.Context, phase v1alpha1.Phase, progress int32, change func(*v1alpha1.RunnerStatus, *v1alpha1.AssignmentReport)) error {
+	if err := w.ledger.sync(ctx); err != nil {
+		return err
+	}
+	w.edit(now, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
+		enter(r, phase, progress)
+		if change != nil {
+			change(s, r)
+		}
+	})
+	if err := w.ledger.sync(ctx); err != nil {
+		return err
+	}
+	w.log.Info("Phase entered", "phase", phase)
+	return nil
+}
+
+// edit changes this work's report, and the rest of the status where that goes with it.
+func (w *work) edit(when urgency, change func(*v1alpha1.RunnerStatus, *v1alpha1.AssignmentReport)) {
+	w.ledger.edit(when, func(status *v1alpha1.RunnerStatus) {
+		if report := findReport(status, keyOf(w.assignment)); report != nil {
+			change(status, report)
+		}
+	})
+}
+
+// abandon unloads a pipeline of which nothing is known any more.
+func (w *work) abandon() {
+	defer func() {
+		if value := recover(); value != nil {
+			w.log.Error("Unloading panicked too", "panic", value, "stack", string(debug.Stack()))
+		}
+	}()
+	if err := w.pipeline.Unload(); err != nil {
+		w.log.Error("Pipeline not unloaded cleanly", "error", err)
+	}
+}
