@@ -1,0 +1,172 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package diffusion
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+)
+
+// ConfigError says which option of a scheduler's configuration is wrong.
+type ConfigError struct {
+	// Field is the JSON key; empty where the file as a whole is at fault.
+	Field string
+	// Message says what was found and what would be right.
+	Message string
+}
+
+// Error names the field before the message.
+func (e *ConfigError) Error() string {
+	if e.Field == "" {
+		return e.Message
+	}
+	return e.Field + ": " + e.Message
+}
+
+// Config is a scheduler_config.json. Which options it may have, and what applies where
+// one is left out, is each scheduler's own business.
+type Config struct {
+	class  string
+	values map[string]json.RawMessage
+}
+
+// ParseConfig reads a scheduler_config.json. The error is a *ConfigError.
+func ParseConfig(data []byte) (Config, error) {
+	var values map[string]json.RawMessage
+	if err := json.Unmarshal(data, &values); err != nil {
+		return Config{}, &ConfigError{Message: "must be a JSON object: " + err.Error()}
+	}
+	o := options{values: values}
+	c := Config{class: o.text("_class_name", ""), values: values}
+	if o.err == nil && c.class == "" {
+		o.fail("_class_name", "must name a scheduler class of diffusers, such as EulerDiscreteScheduler")
+	}
+	return c, o.err
+}
+
+// Class is the diffusers class that the configuration was written for.
+func (c Config) Class() string { return c.class }
+
+// otherOptions belong to schedulers of diffusers other than the one at hand. A
+// configuration is often used with another class than its own, and diffusers ignores
+// there what does not concern it.
+var otherOptions = []string{
+	"algorithm_type", "beta_sigmas", "clip_sample", "clip_sample_range", "disable_corrector",
+	"dynamic_thresholding_ratio", "euler_at_final", "flow_shift", "lambda_min_clipped", "lower_order_final",
+	"original_inference_steps", "predict_x0", "sample_max_value", "set_alpha_to_one", "skip_prk_steps",
+	"solver_order", "solver_p", "solver_type", "thresholding", "time_shift_type", "timestep_scaling",
+	"use_dynamic_shifting", "use_flow_sigmas", "use_lu_lambdas", "variance_type",
+}
+
+// options reads the options of one scheduler and remembers the first error and what was
+// asked for, so that the rest can be refused by name.
+type options struct {
+	values map[string]json.RawMessage
+	asked  []string
+	err    error
+}
+
+func (o *options) fail(field, format string, args ...any) {
+	if o.err == nil {
+		o.err = &ConfigError{Field: field, Message: fmt.Sprintf(format, args...)}
+	}
+}
+
+// read decodes an option and says whether it is there; null counts as left out.
+func (o *options) read(field string, into any, want string) bool {
+	o.asked = append(o.asked, field)
+	raw, ok := o.values[field]
+	if !ok || bytes.Equal(bytes.TrimSpace(raw), []byte("null")) {
+		return false
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
+		o.fail(field, "is %s; must be %s", abbreviate(raw), want)
+		return false
+	}
+	return true
+}
+
+func (o *options) text(field, otherwise string) string {
+	o.read(field, &otherwise, "a string")
+	return otherwise
+}
+
+func (o *options) flag(field string) bool {
+	var v bool
+	o.read(field, &v, "true or false")
+	return v
+}
+
+// choice reads a string that must be one of the values; the first is the default.
+func (o *options) choice(field string, values ...string) string {
+	v := o.text(field, values[0])
+	if !slices.Contains(values, v) {
+		o.fail(field, "is %q; must be one of %s", v, strings.Join(values, ", "))
+	}
+	return v
+}
+
+// integer reads a whole number within bounds.
+func (o *options) integer(field string, otherwise, least, most int) int {
+	v := otherwise
+	o.read(field, &v, "a whole number")
+	if v < least || v > most {
+		o.fail(field, "is %d; must be from %d to %d", v, least, most)
+	}
+	return v
+}
+
+// real reads a number strictly between the bounds.
+func (o *options) real(field string, otherwise, above, below float64) float64 {
+	v := otherwise
+	o.read(field, &v, "a number")
+	if !(v > above && v < below) {
+		o.fail(field, "is %v; must be between %v and %v", v, above, below)
+	}
+	return v
+}
+
+// optionalReal reads a positive number that may be left out.
+func (o *options) optionalReal(field string) *float64 {
+	var v float64
+	if !o.read(field, &v, "a number or null") {
+		return nil
+	}
+	if !(v > 0 && v < math.MaxFloat32) {
+		o.fail(field, "is %v; must be above 0", v)
+	}
+	return &v
+}
+
+// refuse allows an option only where it is left out or has the value of doing nothing.
+func (o *options) refuse(field string, nothing any) {
+	var v any
+	if o.read(field, &v, "a JSON value") && v != nothing {
+		o.fail(field, "is %s, which is not supported; leave it out or set it to %v", abbreviate(o.values[field]), nothing)
+	}
+}
+
+// finish gives the first error, and refuses options that no scheduler knows.
+func (o *options) finish() error {
+	for _, field := range slices.Sorted(maps.Keys(o.values)) {
+		if !strings.HasPrefix(field, "_") && !slices.Contains(o.asked, field) && !slices.Contains(otherOptions, field) {
+			o.fail(field, "is not an option that is known")
+		}
+	}
+	return o.err
+}
+
+// abbreviate keeps values from a file short in messages.
+func abbreviate(raw json.RawMessage) string {
+	const most = 60
+	if len(raw) > most {
+		return string(bytes.ToValidUTF8(raw[:most], nil)) + "…"
+	}
+	return string(raw)
+}

@@ -1,0 +1,100 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package diffusion
+
+import (
+	"math"
+	"sort"
+)
+
+// sigmas gives the standard deviation of the noise beside the picture at each training
+// timestep: sqrt((1−ᾱ)/ᾱ), rising, in float32.
+func (t training) sigmas() []float32 {
+	out := make([]float32, len(t.alphasCumprod))
+	for i, a := range t.alphasCumprod {
+		out[i] = sqrt32((1 - a) / a)
+	}
+	return out
+}
+
+// interpolate gives the table's values at the timesteps, in straight lines between its
+// entries and constant beyond them, as numpy.interp does in float64.
+func interpolate(table []float32, timesteps []float64) []float64 {
+	out := make([]float64, len(timesteps))
+	last := len(table) - 1
+	for i, t := range timesteps {
+		low := int(math.Floor(t))
+		switch {
+		case low < 0:
+			out[i] = float64(table[0])
+		case low >= last:
+			out[i] = float64(table[last])
+		default:
+			a, b := float64(table[low]), float64(table[low+1])
+			out[i] = float64((b-a)*(t-float64(low))) + a
+		}
+	}
+	return out
+}
+
+// logLinearSigmas falls from the last sigma of the training to the first in equal
+// ratios: one number more than there are steps.
+func logLinearSigmas(table []float32, steps int) []float64 {
+	logs := linspace(math.Log(float64(table[len(table)-1])), math.Log(float64(table[0])), steps+1)
+	out := make([]float64, len(logs))
+	for i, l := range logs {
+		out[i] = float64(float32(math.Exp(float64(l))))
+	}
+	return out
+}
+
+// karrasSigmas falls from most to least as equation 5 of arXiv:2206.00364 has it, ρ = 7.
+func karrasSigmas(most, least float64, steps int) []float64 {
+	const rho = 7.0
+	from, to := math.Pow(most, 1/rho), math.Pow(least, 1/rho)
+	out := ramp(steps)
+	for i, r := range out {
+		out[i] = math.Pow(from+float64(r*(to-from)), rho)
+	}
+	return out
+}
+
+// exponentialSigmas falls from most to least in equal ratios.
+func exponentialSigmas(most, least float64, steps int) []float64 {
+	from, to := math.Log(most), math.Log(least)
+	out := ramp(steps)
+	for i, r := range out {
+		out[i] = math.Exp(from + float64(r*(to-from)))
+	}
+	return out
+}
+
+// ramp is numpy.linspace(0, 1, n).
+func ramp(n int) []float64 {
+	out := make([]float64, n)
+	for i := 1; i < n; i++ {
+		out[i] = float64(i) / float64(n-1)
+	}
+	return out
+}
+
+// sigmaTimesteps finds, on the training's table, the fractional timestep of each sigma,
+// by straight lines between the logarithms.
+func sigmaTimesteps(table []float32, sigmas []float64) []float64 {
+	logs := make([]float32, len(table))
+	for i, s := range table {
+		logs[i] = float32(math.Log(float64(s)))
+	}
+	out := make([]float64, len(sigmas))
+	for i, s := range sigmas {
+		l := math.Log(math.Max(s, 1e-10))
+		above := sort.Search(len(logs), func(k int) bool { return float64(logs[k]) > l })
+		low := min(max(above-1, 0), len(logs)-2)
+		a, b := logs[low], logs[low+1]
+		w := (float64(a) - l) / float64(a-b)
+		w = min(max(w, 0), 1)
+		out[i] = float64((1-w)*float64(low)) + float64(w*float64(low+1))
+	}
+	return out
+}
