@@ -56,6 +56,17 @@ LEFT_OUT = re.compile(
             "tilted right|decorative|notebook|ledger|bookmark|label|yen|euro|pound|receipt|e-mail|outbox|inbox|mailbox",
             "postbox|ballot|file|index|clipboard|memo|page|tear-off|chart|round pushpin|linked|triangular|wastebasket",
             "with pen|with key|pick|clamp|white cane|chains?|link|hook|alembic|petri|x-ray|crutch|elevator|window|plunger",
+            "upside-down|melting|money-mouth|peeking|shushing|saluting|zipper-mouth|in clouds|shaking|drooling|sneezing",
+            "spiral eyes|disguised|hushed|holding back|yawning|from nose|symbols on mouth|hand over mouth|open hands",
+            "orangutan|moose|ram|chipmunk|badger|paw prints|pig nose|black bird|sauropod|spouting|seal|blowfish|oyster",
+            "bug|wilted|white flower|herb|fluttering|melon|olive|garlic|peanuts|beans|bagel|poultry|burrito|fondue",
+            "bowl with spoon|butter|cooked rice|dango|dumpling|takeout|shortcake|sake|clinking|camping|national park",
+            "church|mosque|temple|synagogue|shrine|kaaba|Japanese castle|wedding|hot springs|barber|locomotive|station",
+            "high-speed|sport utility|delivery|wheelchair|vertical traffic|construction|passenger ship|ferry|motor boat",
+            "tramway|bellhop|hourglass|moon face|sun with face|milky way|rain drops|on ground|sparkler|military|sports medal",
+            "badminton|diving|slot machine|thread|sewing|lab coat|coat|folding hand|clutch|handbag|thong|flat shoe|ballet",
+            "billed|rescue|postal horn|musical score|studio|long drum|computer (?:disk|mouse)|optical|DVD|clapper|lantern",
+            "diya|rolled-up|incoming|nib|fountain pen|spiral notepad|old key|nut and bolt|roll of paper|sponge|moai",
             "mouse trap|razor|lotion|cigarette|coffin|headstone|funeral|placard|identification|nazar|hamsa|prayer",
         )
     )

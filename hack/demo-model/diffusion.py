@@ -15,7 +15,7 @@ import vae as autoencoder
 
 VOCABULARY = 2048
 WIDTH = 192  # of the text encoder, and so of the cross-attention
-BLOCKS = (96, 128, 160)
+BLOCKS = (64, 128, 160)
 SCHEDULE = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,
@@ -75,6 +75,12 @@ def noise_weights(alphas):
     return ratio.clamp(max=5) / ratio
 
 
+def draw_steps(count, device):
+    """One time step from each of `count` equal parts of 0..999, so that every batch has seen the whole range."""
+    places = (torch.arange(count, device=device) + torch.rand(count, device=device)) / count
+    return (places * 1000).long().clamp(max=999)
+
+
 class Batches:
     """Draws latents with captions; every caption is tokenized once."""
 
@@ -118,7 +124,7 @@ def train(rank, world, arguments):
     while trainer.running():
         clean, ids = (part.to(device) for part in batches.draw())
         noise = torch.randn_like(clean)
-        steps = torch.randint(1000, (len(clean),), device=device)
+        steps = draw_steps(len(clean), device)
         noisy = scheduler.add_noise(clean, noise, steps).contiguous(memory_format=torch.channels_last)
         with loop.autocast():
             context = text(ids).last_hidden_state

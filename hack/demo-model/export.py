@@ -15,6 +15,7 @@ in float32; ONNX Runtime does the casts once, while it loads.
 import argparse
 import json
 import shutil
+import sys
 import warnings
 from pathlib import Path
 
@@ -30,6 +31,9 @@ import diffusion
 import loop
 import tokenizer as bpe
 import vae as autoencoder
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "goldens"))
+import golden  # noqa: E402
 
 OPSET = 17
 DEFAULT_FOLDER = Path(__file__).parents[2] / "test/testdata/models/fluent-emoji"
@@ -202,13 +206,18 @@ def write_folder(folder, tokenizer_folder, text, unet, vae, spacing):
     write_unet(unet, folder)
     write_vae(vae, unet.config.sample_size, folder)
     scheduler.save_pretrained(folder / "scheduler")
-    StableDiffusionPipeline(
-        vae=vae, text_encoder=text, tokenizer=bpe.load(tokenizer_folder), unet=unet, scheduler=scheduler,
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).save_config(folder)
+    pipeline(bpe.load(tokenizer_folder), text, unet, vae, scheduler).save_config(folder)
     for path in folder.rglob("*config.json"):
         forget_origin(path)
     forget_origin(folder / "model_index.json")
+
+
+def pipeline(tokenizer, text, unet, vae, scheduler):
+    """diffusers' own pipeline over the torch modules."""
+    return StableDiffusionPipeline(
+        vae=vae, text_encoder=text, tokenizer=tokenizer, unet=unet, scheduler=scheduler,
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )
 
 
 def forget_origin(path):
@@ -248,6 +257,22 @@ def compare(folder, text, unet, vae):
     return {name: float(np.abs(a - b.numpy()).max()) for name, (a, b) in pairs.items()}
 
 
+def compare_pictures(folder, text, unet, vae, prompt="a red apple", steps=20):
+    """Draws one picture with diffusers' pipeline in torch and one through the ONNX files.
+
+    Returns the largest and the mean difference of their 8-bit values.
+    """
+    model = golden.Model(Path(folder))
+    case = golden.complete(model, {"prompt": prompt, "steps": steps})
+    ours = np.asarray(golden.generate(model, case)["pictures"][0], dtype=np.int32)
+    theirs = pipeline(model.tokenizer, text, unet, vae, model.scheduler)(
+        prompt, num_inference_steps=steps, guidance_scale=case["guidance"], height=model.size, width=model.size,
+        generator=torch.Generator("cpu").manual_seed(case["seed"]),
+    ).images[0]
+    difference = np.abs(ours - np.asarray(theirs, dtype=np.int32))
+    return {"largest": int(difference.max()), "mean": round(float(difference.mean()), 3)}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=DEFAULT_FOLDER)
@@ -264,6 +289,7 @@ def main():
         "training_minutes": round(state["elapsed"] / 60, 1),
         "autoencoder": json.loads((loop.work_folder() / "vae.json").read_text()),
         "largest_difference_to_torch": compare(arguments.folder, text, unet, vae),
+        "picture_difference_to_torch_of_255": compare_pictures(arguments.folder, text, unet, vae),
     }
     (arguments.folder / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
     print(json.dumps(facts, indent=2))

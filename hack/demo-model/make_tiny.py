@@ -55,7 +55,7 @@ def main():
     if len(vocabulary) != parts[0].config.vocab_size:
         raise ValueError(f"the texts give {len(vocabulary)} tokens, not {parts[0].config.vocab_size}")
     export.write_folder(arguments.folder, folder, *parts, spacing="leading")
-    print(export.compare(arguments.folder, *parts))
+    print(export.compare(arguments.folder, *parts), export.compare_pictures(arguments.folder, *parts))
 
 
 if __name__ == "__main__":
