@@ -108,7 +108,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer stop()
-	helpers.Go(func() { watch(background, a.client, a.observed) })
+	helpers.Go(func() { watchRunner(background, a.client, a.observed) })
 	w := &writer{client: a.client, ledger: a.ledger, clock: a.clock, log: a.log, metrics: a.metrics, observed: a.observed}
 	helpers.Go(func() { w.run(background) })
 	return a.loop(ctx)

@@ -14,9 +14,9 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// watch sends the Runner to observed each time it changes, and nil when there is none,
+// watchRunner sends the Runner to observed each time it changes, and nil when there is none,
 // until ctx is done. It relists and watches again after errors.
-func watch(ctx context.Context, client *Client, observed chan<- *v1alpha1.Runner) {
+func watchRunner(ctx context.Context, client *Client, observed chan<- *v1alpha1.Runner) {
 	// A pod can be faster than the role that lets it watch; begin again sooner than
 	// the reflector's own 800 ms.
 	backoff := wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 8, Cap: 10 * time.Second}

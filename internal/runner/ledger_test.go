@@ -1,0 +1,113 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clocktesting "k8s.io/utils/clock/testing"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+func version(n string, generation int64) *v1alpha1.Runner {
+	return &v1alpha1.Runner{ObjectMeta: metav1.ObjectMeta{ResourceVersion: n, Generation: generation}}
+}
+
+func nothing(*v1alpha1.RunnerStatus) {}
+
+// writes accepts what next gives, in the background, and tells the edits that were written.
+func writes(t *testing.T, l *ledger) <-chan int64 {
+	pages := make(chan int64, 100)
+	go func() {
+		for {
+			p, err := l.next(t.Context())
+			if err != nil {
+				return
+			}
+			l.accepted(p, p.resourceVersion+"0")
+			pages <- p.version
+		}
+	}()
+	return pages
+}
+
+func TestLedgerWritesUrgentEditsAtOnceAndOthersAfterTheInterval(t *testing.T) {
+	g := NewWithT(t)
+	clock := clocktesting.NewFakeClock(time.Unix(1000, 0))
+	l := newLedger(clock, time.Second, v1alpha1.RunnerStatus{})
+	pages := writes(t, l)
+
+	first := l.edit(now, nothing)
+	g.Consistently(pages, "50ms").ShouldNot(Receive(), "nothing may be written before there is a Runner")
+	l.attach(version("1", 1))
+	g.Eventually(pages).Should(Receive(Equal(first + 1)))
+
+	for range 5 {
+		l.edit(soon, nothing)
+	}
+	clock.Step(999 * time.Millisecond)
+	g.Consistently(pages, "50ms").ShouldNot(Receive(), "progress was written within the interval")
+	g.Eventually(clock.HasWaiters).Should(BeTrue())
+	clock.Step(time.Millisecond)
+	g.Eventually(pages).Should(Receive(Equal(first + 6)))
+
+	l.edit(soon, nothing)
+	l.edit(now, nothing)
+	g.Eventually(pages).Should(Receive(Equal(first+8)), "what waits rides along")
+	g.Expect(l.idle()).To(BeTrue())
+}
+
+func TestLedgerWritesOnlyAgainstTheVersionItWasDecidedOn(t *testing.T) {
+	g := NewWithT(t)
+	l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), time.Second, v1alpha1.RunnerStatus{})
+	l.edit(now, nothing)
+	l.attach(version("9", 1))
+	old := l.page()
+	g.Expect(old.resourceVersion).To(Equal("9"))
+
+	l.attach(version("12", 2))
+	g.Expect(l.page().resourceVersion).To(Equal("12"))
+	g.Expect(l.read().ObservedGeneration).To(BeEquivalentTo(2))
+	l.attach(version("10", 2))
+	g.Expect(l.page().resourceVersion).To(Equal("12"), "an old event must not take it back")
+	l.accepted(old, "10")
+	g.Expect(l.page().resourceVersion).To(Equal("12"), "nor may an old answer")
+	l.accepted(l.page(), "13")
+	g.Expect(l.page().resourceVersion).To(Equal("13"))
+
+	l.detach()
+	l.edit(now, nothing)
+	g.Expect(l.idle()).To(BeTrue(), "without a Runner nothing can be written")
+	l.attach(version("2", 1))
+	g.Expect(l.page().resourceVersion).To(Equal("2"), "a Runner found anew is taken as it is")
+}
+
+func TestLedgerSync(t *testing.T) {
+	g := NewWithT(t)
+	l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), time.Second, v1alpha1.RunnerStatus{})
+	g.Expect(l.sync(t.Context())).To(Succeed(), "there is nothing to wait for")
+	l.edit(soon, nothing)
+	g.Expect(l.sync(t.Context())).To(Succeed(), "progress is not waited for")
+
+	l.edit(now, nothing)
+	synced := make(chan error, 1)
+	go func() { synced <- l.sync(t.Context()) }()
+	g.Consistently(synced, "50ms").ShouldNot(Receive())
+	l.attach(version("1", 0))
+	l.accepted(l.page(), "2")
+	g.Eventually(synced).Should(Receive(BeNil()))
+
+	l.edit(now, nothing)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	go func() { synced <- l.sync(ctx) }()
+	cause := errors.New("cause")
+	cancel(cause)
+	g.Eventually(synced).Should(Receive(MatchError(cause)))
+}

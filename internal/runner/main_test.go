@@ -1,0 +1,44 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// environment is an API server that knows Runners. It starts when the first test needs it.
+var environment = &envtest.Environment{
+	CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases", "generation.atelier.dev_runners.yaml")},
+	ErrorIfCRDPathMissing: true,
+	BinaryAssetsDirectory: filepath.Join("..", "..", "bin", "k8s", "v1.37.2"),
+}
+
+var startEnvironment = sync.OnceValues(environment.Start)
+
+// apiServer gives the configuration of an administrator of the API server.
+func apiServer(t *testing.T) *rest.Config {
+	t.Helper()
+	config, err := startEnvironment()
+	if err != nil {
+		t.Fatalf("starting the API server, whose programs must be in %s or in $KUBEBUILDER_ASSETS: %v", environment.BinaryAssetsDirectory, err)
+	}
+	return config
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if environment.Config != nil {
+		if err := environment.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, "stopping the API server:", err)
+		}
+	}
+	os.Exit(code)
+}
