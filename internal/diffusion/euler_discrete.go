@@ -29,7 +29,7 @@ func newEulerDiscrete(config Config, steps int) (Scheduler, error) {
 		return nil, err
 	}
 	if steps < 1 || steps > train.steps {
-		return nil, stepsError(steps, train.steps)
+		return nil, &StepsError{Steps: steps, Most: train.steps}
 	}
 	timesteps := spacedTimesteps(spacing, train.steps, steps, offset)
 	s.sigmas, timesteps = schedule.sigmas(train, timesteps, steps)

@@ -17,9 +17,12 @@ func readPrediction(o *options) string {
 	return o.choice("prediction_type", predictEpsilon, predictVelocity, predictSample)
 }
 
-// stepsError refuses more steps than the training had, or none.
-func stepsError(steps, most int) error {
-	return &ConfigError{Field: "num_train_timesteps", Message: fmt.Sprintf("allows from 1 to %d steps, not %d", most, steps)}
+// StepsError refuses a number of steps that the scheduler can't take.
+type StepsError struct{ Steps, Most int }
+
+// Error says what would be right.
+func (e *StepsError) Error() string {
+	return fmt.Sprintf("%d steps: must be from 1 to %d", e.Steps, e.Most)
 }
 
 // sigmaSchedule says how the noise falls from step to step.

@@ -47,7 +47,8 @@ func Classes() []string { return slices.Sorted(maps.Keys(constructors)) }
 func Supported(class string) bool { return constructors[class] != nil }
 
 // New makes a scheduler of the class named, which need not be the one that the
-// configuration was written for. The error is a *ConfigError.
+// configuration was written for. The error is a *ConfigError, or a *StepsError
+// for a number of steps that it can't take.
 func New(class string, config Config, steps int) (Scheduler, error) {
 	constructor := constructors[class]
 	if constructor == nil {

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 
 	onnx "github.com/yalue/onnxruntime_go"
@@ -108,10 +109,10 @@ func (r *onnxRuntime) prepare() (Device, error) {
 func (r *onnxRuntime) Open(path string, outputs ...string) (Session, error) {
 	graph, err := ReadGraph(path)
 	if err != nil {
-		return nil, err
+		return nil, &GraphError{Err: err}
 	}
 	if graph.Outputs, err = choose(graph.Outputs, outputs); err != nil {
-		return nil, err
+		return nil, &GraphError{Err: err}
 	}
 	device, err := r.prepare()
 	if err != nil {
@@ -129,9 +130,30 @@ func (r *onnxRuntime) Open(path string, outputs ...string) (Session, error) {
 	defer options.Destroy()
 	session, err := onnx.NewDynamicAdvancedSession(path, names(graph.Inputs), names(graph.Outputs), options)
 	if err != nil {
-		return nil, fmt.Errorf("ONNX Runtime can't load it: %w", err)
+		return nil, loadError(err)
 	}
 	return &onnxSession{graph: graph, session: session}, nil
+}
+
+// GraphError says that a graph's file is at fault, so that opening it again can't help.
+type GraphError struct{ Err error }
+
+// Error gives the cause.
+func (e *GraphError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *GraphError) Unwrap() error { return e.Err }
+
+// loadError tells apart what is the file's fault and what is the machine's. ONNX Runtime
+// says which only in words.
+func loadError(err error) error {
+	err = fmt.Errorf("ONNX Runtime can't load it: %w", err)
+	for _, sign := range []string{"alloc", "memory", "CUDA", "CUDNN", "CUBLAS"} {
+		if strings.Contains(err.Error(), sign) {
+			return err
+		}
+	}
+	return &GraphError{Err: err}
 }
 
 // choose keeps the outputs named, in their order, or all where none is.

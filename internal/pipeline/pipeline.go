@@ -2,15 +2,15 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package pipeline draws pictures with one model at a time: it loads lazily, swaps
-// destructively, knows whether it is healthy, and takes a prompt through
-// tokenize, encode, denoise and decode.
+// destructively, knows whether it is healthy, and takes a prompt through tokenize,
+// encode, denoise and decode.
 package pipeline
 
 import (
 	"context"
 	"errors"
+	"sync"
 
-	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/ort"
 )
 
@@ -23,58 +23,113 @@ type Model struct {
 	Dir string
 }
 
-// Pipeline holds at most one model. IsHealthy, Health, Loaded and Device may be called
-// at any time; Load, Unload and Generate wait for each other.
+// Pipeline holds at most one model. IsHealthy, Health, Loaded, Device and
+// ComputeEmbedding may be called at any time; Load, Unload and Generate wait for each
+// other.
 type Pipeline struct {
 	runtime ort.Runtime
+	// work holds a token while Load, Unload or Generate runs: a lock that can be waited
+	// for until a context is done.
+	work chan struct{}
+
+	mu sync.Mutex
+	// parts are what is loaded; guarded by mu.
+	parts parts
 }
 
 // New makes an idle pipeline: nothing is loaded, no device is touched, and ONNX
 // Runtime's library stays closed until the first Load.
-func New(runtime ort.Runtime) *Pipeline { return &Pipeline{runtime: runtime} }
-
-// Health is the outcome of a health check.
-type Health struct {
-	Healthy bool
-	// Reason is v1alpha1's ReasonIdle, ReasonLoaded, ReasonPartiallyLoaded or
-	// ReasonCorrupted.
-	Reason string
-	// Message says what was found.
-	Message string
+func New(runtime ort.Runtime) *Pipeline {
+	return &Pipeline{runtime: runtime, work: make(chan struct{}, 1)}
 }
+
+// errNotLoaded is what Generate says without a model.
+var errNotLoaded = errors.New("no model is loaded")
 
 // IsHealthy is true when the pipeline is idle or wholly loaded with parts that belong
 // together, and false for every other combination.
 func (p *Pipeline) IsHealthy() bool { return p.Health().Healthy }
 
 // Health says whether the pipeline is healthy, and why.
-func (p *Pipeline) Health() Health {
-	return Health{Healthy: true, Reason: v1alpha1.ReasonIdle, Message: "nothing is loaded"}
-}
+func (p *Pipeline) Health() Health { return p.current().health() }
 
 // Loaded gives the model that is loaded.
-func (p *Pipeline) Loaded() (Model, bool) { return Model{}, false }
+func (p *Pipeline) Loaded() (Model, bool) {
+	model := p.current().model
+	if model == nil {
+		return Model{}, false
+	}
+	return *model, true
+}
 
 // Device says what the pipeline computes on, and false before the first Load.
 func (p *Pipeline) Device() (ort.Device, bool) { return p.runtime.Device() }
 
-// Load makes model the loaded one. It returns at once when it already is. Otherwise
-// what was loaded is gone before the first file of the new model is read, and a load
-// that fails leaves the pipeline idle. The error is a *ModelError when the model's files
-// are at fault and ctx's when ctx is done.
+// Load makes model the loaded one. It returns at once when it is already, and healthy.
+// Otherwise what was loaded is gone before the first file of the new model is read, and
+// a load that fails leaves the pipeline idle. The error is a *ModelError where the
+// model's files are at fault, and ctx's when ctx is done.
 func (p *Pipeline) Load(ctx context.Context, model Model) error {
-	return errors.New("not loadable")
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	defer p.end()
+	if loaded, ok := p.Loaded(); ok && loaded == model && p.IsHealthy() {
+		return nil
+	}
+	if err := p.unload(); err != nil {
+		return err
+	}
+	loaded, err := load(ctx, p.runtime, model)
+	if err != nil {
+		return err
+	}
+	p.set(loaded)
+	return nil
 }
 
-// Unload gives everything back. An error means that something could not be closed; the
-// pipeline forgets it all the same.
-func (p *Pipeline) Unload() error { return nil }
+// Unload gives everything back. A part that can't be closed stays, and the pipeline is
+// unhealthy until closing it works.
+func (p *Pipeline) Unload() error {
+	if err := p.begin(context.Background()); err != nil {
+		return err
+	}
+	defer p.end()
+	return p.unload()
+}
 
-// Generate draws the pictures of a request with the loaded model. observe, unless nil,
-// is called after every call of the denoising network with how many are done and how
-// many there are, over all pictures. The error is a *RequestError when the model can't
-// do what a field asks for, and ctx's soon after ctx is done, also in the middle of a
-// step.
-func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(done, total int)) ([]Picture, error) {
-	return nil, errors.New("no model is loaded")
+// unload closes what is loaded. The caller has the token.
+func (p *Pipeline) unload() error {
+	loaded := p.current()
+	left, err := loaded.close()
+	p.set(left)
+	return err
+}
+
+// begin waits for the token.
+func (p *Pipeline) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case p.work <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// end gives the token back.
+func (p *Pipeline) end() { <-p.work }
+
+func (p *Pipeline) current() parts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.parts
+}
+
+func (p *Pipeline) set(loaded parts) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parts = loaded
 }

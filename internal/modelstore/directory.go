@@ -1,0 +1,115 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package modelstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+)
+
+// Bounds on the files that are read into memory. The largest vocabularies take a few
+// megabytes; a file beyond these is not what its name says.
+const (
+	maxConfigSize    = 1 << 20
+	maxTokenizerSize = 64 << 20
+)
+
+// Directory is an open model directory in the diffusers ONNX layout. Nothing outside it
+// is read, whatever the symbolic links in it say.
+type Directory struct {
+	path string
+	root *os.Root
+}
+
+// Open opens a model directory.
+func Open(dir string) (*Directory, error) {
+	root, err := os.OpenRoot(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &ModelError{File: ".", Message: "the model directory " + dir + " does not exist", Err: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the model directory: %w", err)
+	}
+	return &Directory{path: dir, root: root}, nil
+}
+
+// Close closes the directory; what was read from it stays good.
+func (d *Directory) Close() error { return d.root.Close() }
+
+// File checks that a file is there, regular and inside the directory, and gives its
+// path for a library that opens it by itself.
+func (d *Directory) File(name string) (string, error) {
+	info, err := d.root.Stat(filepath.FromSlash(name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return "", &ModelError{File: name, Message: "is missing", Err: err}
+	case err != nil:
+		return "", &ModelError{File: name, Message: "can't be opened: " + err.Error(), Err: err}
+	case !info.Mode().IsRegular():
+		return "", &ModelError{File: name, Message: "must be a regular file"}
+	case info.Size() == 0:
+		return "", &ModelError{File: name, Message: "is empty"}
+	}
+	return filepath.Join(d.path, filepath.FromSlash(name)), nil
+}
+
+// Read gives the contents of a file of at most a few megabytes.
+func (d *Directory) Read(name string) ([]byte, error) {
+	if _, err := d.File(name); err != nil {
+		return nil, err
+	}
+	limit := int64(maxConfigSize)
+	if path.Dir(name) == "tokenizer" {
+		limit = maxTokenizerSize
+	}
+	f, err := d.root.Open(filepath.FromSlash(name))
+	if err != nil {
+		return nil, &ModelError{File: name, Message: "can't be opened: " + err.Error(), Err: err}
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("model file %s: %w", name, err)
+	}
+	if int64(len(data)) > limit {
+		return nil, &ModelError{File: name, Message: fmt.Sprintf("is larger than %d bytes", limit)}
+	}
+	return data, nil
+}
+
+// ReadOptional is Read for a file that may be missing; it then gives nothing.
+func (d *Directory) ReadOptional(name string) ([]byte, error) {
+	if _, err := d.root.Stat(filepath.FromSlash(name)); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	return d.Read(name)
+}
+
+// readJSON reads a JSON object into a struct.
+func (d *Directory) readJSON(name string, into any) error {
+	data, err := d.Read(name)
+	if err != nil {
+		return err
+	}
+	return decode(name, data, into)
+}
+
+// decode reads a JSON object into a struct. The field is named where one is at fault.
+func decode(name string, data []byte, into any) error {
+	err := json.Unmarshal(data, into)
+	var wrongType *json.UnmarshalTypeError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &wrongType) && wrongType.Field != "":
+		return &ModelError{File: name, Field: wrongType.Field, Message: fmt.Sprintf("is a %s; must be %s", wrongType.Value, kindName(wrongType)), Err: err}
+	}
+	return &ModelError{File: name, Message: "must be a JSON object: " + err.Error(), Err: err}
+}

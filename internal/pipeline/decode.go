@@ -1,0 +1,69 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"fmt"
+	"image"
+	"math"
+
+	"github.com/atelier-dev/atelier/internal/ort"
+)
+
+// decoder turns latents into pictures. Its tensors are allocated once.
+type decoder struct {
+	vae             ort.Session
+	scaling, shift  float32
+	latents, pixels *ort.Tensor
+	inputs, outputs map[string]*ort.Tensor
+}
+
+// newDecoder allocates what decoding one picture takes.
+func (p parts) newDecoder(plan plan) *decoder {
+	d := &decoder{
+		vae:     p.vaeDecoder,
+		scaling: float32(p.config.VAE.ScalingFactor),
+		shift:   float32(p.config.VAE.Shift()),
+		latents: ort.NewFloat32(1, int64(plan.latent[0]), int64(plan.latent[1]), int64(plan.latent[2])),
+		pixels:  ort.NewFloat32(1, colourChannels, int64(plan.Height), int64(plan.Width)),
+	}
+	d.inputs = map[string]*ort.Tensor{inputLatents: d.latents}
+	d.outputs = map[string]*ort.Tensor{outputPicture: d.pixels}
+	return d
+}
+
+// decode turns the latents of one picture, [channels, height, width], into the picture.
+func (d *decoder) decode(ctx context.Context, latents []float32) (*image.NRGBA, error) {
+	for i, v := range latents {
+		d.latents.F32[i] = v/d.scaling + d.shift
+	}
+	if err := d.vae.Run(ctx, d.inputs, d.outputs); err != nil {
+		return nil, fmt.Errorf("decoding: %w", err)
+	}
+	if err := checkFinite(d.pixels.F32); err != nil {
+		return nil, fmt.Errorf("decoding: %w", err)
+	}
+	return toImage(d.pixels.F32, int(d.pixels.Shape[3]), int(d.pixels.Shape[2])), nil
+}
+
+// toImage makes a picture of colour planes, [3, height, width], with values from -1 to 1.
+func toImage(planes []float32, width, height int) *image.NRGBA {
+	picture := image.NewNRGBA(image.Rect(0, 0, width, height))
+	n := width * height
+	for i := range n {
+		pixel := picture.Pix[4*i : 4*i+4]
+		for c := range colourChannels {
+			pixel[c] = toByte(planes[c*n+i])
+		}
+		pixel[3] = math.MaxUint8
+	}
+	return picture
+}
+
+// toByte maps -1..1 to 0..255, clamped and rounded half to even, as diffusers does.
+func toByte(v float32) uint8 {
+	v = min(max(float32(v*0.5)+0.5, 0), 1)
+	return uint8(math.RoundToEven(float64(v * math.MaxUint8)))
+}

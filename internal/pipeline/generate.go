@@ -1,0 +1,71 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/atelier-dev/atelier/internal/diffusion"
+)
+
+// Generate draws the pictures of a request with the loaded model. observe, unless nil,
+// is called after every call of the denoising network with how many are done and how
+// many there are, over all pictures. The error is a *RequestError where the model can't
+// do what a field asks for, and ctx's soon after ctx is done, also in the middle of a
+// step.
+func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(done, total int)) ([]Picture, error) {
+	if err := p.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer p.end()
+	loaded := p.current()
+	if loaded.model == nil {
+		return nil, errNotLoaded
+	}
+	if health := loaded.health(); !health.Healthy {
+		return nil, fmt.Errorf("the pipeline is not healthy: %s", health.Message)
+	}
+	plan, err := loaded.plan(request)
+	if err != nil {
+		return nil, err
+	}
+	return loaded.generate(ctx, plan, observe)
+}
+
+// generate draws one picture after the other. Each has a seed, a scheduler and noise of
+// its own, so that none depends on how many are drawn together.
+func (p parts) generate(ctx context.Context, plan plan, observe func(done, total int)) ([]Picture, error) {
+	states, err := p.encode(ctx, plan)
+	if err != nil {
+		return nil, err
+	}
+	network := newDenoiser(p.unet, plan, states)
+	canvas := p.newDecoder(plan)
+	done := 0
+	step := func(int, []float32) {
+		done++
+		if observe != nil {
+			observe(done, plan.calls*plan.Images)
+		}
+	}
+	pictures := make([]Picture, 0, plan.Images)
+	for k := range plan.Images {
+		seed := plan.Seed + int64(k)
+		scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, plan.Steps)
+		if err != nil {
+			return nil, schedulerError(err)
+		}
+		latents, err := network.denoise(ctx, scheduler, diffusion.NewGenerator(seed), step)
+		if err != nil {
+			return nil, err
+		}
+		picture, err := canvas.decode(ctx, latents)
+		if err != nil {
+			return nil, err
+		}
+		pictures = append(pictures, Picture{Index: k, Seed: seed, Image: picture, Parameters: plan.parameters(k, p.model.Name)})
+	}
+	return pictures, nil
+}

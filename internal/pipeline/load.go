@@ -1,0 +1,147 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"path"
+
+	"github.com/atelier-dev/atelier/internal/diffusion"
+	"github.com/atelier-dev/atelier/internal/modelstore"
+	"github.com/atelier-dev/atelier/internal/ort"
+	"github.com/atelier-dev/atelier/internal/prompt"
+)
+
+// load reads a model directory: first what is small, checking that it fits together,
+// then the networks. After an error nothing stays open.
+func load(ctx context.Context, runtime ort.Runtime, model Model) (_ parts, err error) {
+	dir, err := modelstore.Open(model.Dir)
+	if err != nil {
+		return parts{}, err
+	}
+	defer dir.Close()
+	p := parts{model: &model}
+	defer func() {
+		if err != nil {
+			_, closeErr := p.close()
+			err = errors.Join(err, closeErr)
+		}
+	}()
+	if err := p.readSmall(dir); err != nil {
+		return parts{}, err
+	}
+	for _, network := range []struct {
+		part   string
+		output string
+		into   *ort.Session
+	}{
+		{modelstore.TextEncoder, outputStates, &p.textEncoder},
+		{modelstore.UNet, outputNoise, &p.unet},
+		{modelstore.VAEDecoder, outputPicture, &p.vaeDecoder},
+	} {
+		if err := ctx.Err(); err != nil {
+			return parts{}, err
+		}
+		session, err := p.open(runtime, dir, network.part, network.output)
+		if err != nil {
+			return parts{}, err
+		}
+		*network.into = session
+	}
+	return p, p.check()
+}
+
+// readSmall reads the configurations and the tokenizer.
+func (p *parts) readSmall(dir *modelstore.Directory) (err error) {
+	if p.config, err = dir.ReadConfig(); err != nil {
+		return err
+	}
+	if p.tokenizer, err = readTokenizer(dir); err != nil {
+		return err
+	}
+	if p.scheduler, err = readScheduler(dir); err != nil {
+		return err
+	}
+	return checkConfig(p.config, p.tokenizer)
+}
+
+// readTokenizer reads the tokenizer's folder.
+func readTokenizer(dir *modelstore.Directory) (*prompt.Tokenizer, error) {
+	var files prompt.Files
+	for _, f := range []struct {
+		name string
+		read func(string) ([]byte, error)
+		into *[]byte
+	}{
+		{prompt.VocabularyFile, dir.Read, &files.Vocabulary},
+		{prompt.MergesFile, dir.Read, &files.Merges},
+		{prompt.ConfigFile, dir.ReadOptional, &files.Config},
+		{prompt.SpecialsFile, dir.ReadOptional, &files.Specials},
+	} {
+		var err error
+		if *f.into, err = f.read(modelstore.TokenizerFile(f.name)); err != nil {
+			return nil, err
+		}
+	}
+	tokenizer, err := prompt.NewTokenizer(files)
+	var bad *prompt.FileError
+	if errors.As(err, &bad) {
+		return nil, &ModelError{File: modelstore.TokenizerFile(bad.File), Field: bad.Field, Message: bad.Message, Err: err}
+	}
+	return tokenizer, err
+}
+
+// readScheduler reads the scheduler's configuration. One whose class is not supported is
+// kept, as a request can name another class; one that is supported must be valid.
+func readScheduler(dir *modelstore.Directory) (*diffusion.Config, error) {
+	data, err := dir.Read(modelstore.SchedulerFile)
+	if err != nil {
+		return nil, err
+	}
+	config, err := diffusion.ParseConfig(data)
+	if err == nil && diffusion.Supported(config.Class()) {
+		_, err = diffusion.New(config.Class(), config, 1)
+	}
+	if err != nil {
+		return nil, schedulerError(err)
+	}
+	return &config, nil
+}
+
+// schedulerError names the file of a *diffusion.ConfigError.
+func schedulerError(err error) error {
+	var bad *diffusion.ConfigError
+	if errors.As(err, &bad) {
+		return &ModelError{File: modelstore.SchedulerFile, Field: bad.Field, Message: bad.Message, Err: err}
+	}
+	return err
+}
+
+// open checks the graph of a part in its file, before the weights are read, and loads it.
+func (p *parts) open(runtime ort.Runtime, dir *modelstore.Directory, part, output string) (ort.Session, error) {
+	name := modelstore.GraphFile(part)
+	file, err := dir.File(name)
+	if err != nil {
+		return nil, err
+	}
+	graph, err := ort.ReadGraph(file)
+	if err != nil {
+		return nil, &ModelError{File: name, Message: err.Error(), Err: err}
+	}
+	for _, external := range graph.External {
+		if _, err := dir.File(path.Join(part, external)); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkGraph(part, graph, p.config, p.tokenizer.MaxLength()); err != nil {
+		return nil, err
+	}
+	session, err := runtime.Open(file, output)
+	var bad *ort.GraphError
+	if errors.As(err, &bad) {
+		return nil, &ModelError{File: name, Message: bad.Error(), Err: err}
+	}
+	return session, err
+}
