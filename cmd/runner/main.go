@@ -33,6 +33,6 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newGenerateCommand(), newInspectCommand())
+	root.AddCommand(newServeCommand(), newGenerateCommand(), newInspectCommand())
 	return root
 }
