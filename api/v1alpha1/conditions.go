@@ -1,3 +1,6 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 package v1alpha1
 
 // Condition types that kstatus reads, on jobs and pools.
@@ -107,6 +110,9 @@ const (
 	// ReasonBackoffLimitExceeded: the last allowed attempt failed.
 	ReasonBackoffLimitExceeded = "BackoffLimitExceeded"
 )
+
+// ReasonRunnerWarning is the reason of an event that carries a warning of the runner.
+const ReasonRunnerWarning = "RunnerWarning"
 
 // Reasons of Ready, Reconciling, Stalled, Complete and Failed that are not above.
 const (

@@ -1,3 +1,6 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 // Package v1alpha1 holds the API types of the group generation.atelier.dev.
 //
 // Four kinds make the system: a GenerationJob asks for pictures, a Model says where

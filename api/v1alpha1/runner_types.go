@@ -1,3 +1,6 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 package v1alpha1
 
 import (
@@ -282,6 +285,7 @@ type PipelineHealth struct {
 	// Reason is one word: Idle, Loaded, PartiallyLoaded, Corrupted, Reloaded, LoadFailed.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`
 	Reason string `json:"reason"`
 
 	// Message says what was found.
@@ -295,6 +299,7 @@ type AssignmentError struct {
 	// Reason is one word; see the Reason constants of this package.
 	// +required
 	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`
 	Reason string `json:"reason"`
 
 	// Message names the field or the file at fault and what would be right.

@@ -1,3 +1,6 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
 package v1alpha1
 
 // ObjectReference names an object of a known kind in the same namespace.

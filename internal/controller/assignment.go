@@ -1,0 +1,77 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"fmt"
+
+	"k8s.io/utils/ptr"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// poolName is the pool of a job.
+func poolName(job *v1alpha1.GenerationJob) string {
+	if job.Spec.PoolRef == nil {
+		return v1alpha1.DefaultPoolName
+	}
+	return job.Spec.PoolRef.Name
+}
+
+// newAssignment resolves a job for one attempt. A parameter is the job's, else the model's
+// default, else the API's constant; sizes and the scheduler fall back to the model's own,
+// which only the runner can read. The job's seed must be recorded already.
+func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt int32) v1alpha1.Assignment {
+	spec, defaults := job.Spec, ptr.Deref(model.Spec.Defaults, v1alpha1.ModelDefaults{})
+	return v1alpha1.Assignment{
+		UID:     job.UID,
+		Attempt: attempt,
+		JobName: job.Name,
+		Model: v1alpha1.AssignedModel{
+			Name:       model.Name,
+			UID:        model.UID,
+			Generation: model.Generation,
+			Source:     model.Spec.Source,
+		},
+		Prompt:              spec.Prompt,
+		NegativePrompt:      ptr.Deref(spec.NegativePrompt, ""),
+		Steps:               resolve(v1alpha1.DefaultSteps, spec.Steps, defaults.Steps),
+		GuidanceScale:       resolve(v1alpha1.DefaultGuidanceScale, spec.GuidanceScale, defaults.GuidanceScale),
+		Seed:                *job.Status.Seed,
+		Width:               resolve(0, spec.Width, defaults.Width),
+		Height:              resolve(0, spec.Height, defaults.Height),
+		Scheduler:           resolve("", spec.Scheduler, defaults.Scheduler),
+		Images:              ptr.Deref(spec.Images, v1alpha1.DefaultImages),
+		OutputDirectory:     outputDirectory(job),
+		OutputFormat:        outputFormat(job),
+		PrecomputeEmbedding: ptr.Deref(spec.PrecomputeEmbedding, false),
+	}
+}
+
+// resolve returns the first choice that was made, else the fallback.
+func resolve[T any](fallback T, choices ...*T) T {
+	for _, choice := range choices {
+		if choice != nil {
+			return *choice
+		}
+	}
+	return fallback
+}
+
+// uidPrefix is how much of a job's uid keeps the directories of equally named jobs apart.
+const uidPrefix = 8
+
+func outputDirectory(job *v1alpha1.GenerationJob) string {
+	if output := job.Spec.Output; output != nil && output.Directory != nil {
+		return *output.Directory
+	}
+	return fmt.Sprintf("%s/%s-%s", job.Namespace, job.Name, job.UID[:min(uidPrefix, len(job.UID))])
+}
+
+func outputFormat(job *v1alpha1.GenerationJob) v1alpha1.ImageFormat {
+	if output := job.Spec.Output; output != nil && output.Format != nil {
+		return *output.Format
+	}
+	return v1alpha1.ImageFormatPNG
+}

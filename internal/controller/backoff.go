@@ -1,0 +1,23 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import "time"
+
+// Backoff is how long a job waits after a failed attempt.
+type Backoff struct {
+	// Base is the wait after the first failure; each further one doubles it.
+	Base time.Duration
+	// Max bounds the wait.
+	Max time.Duration
+}
+
+// Delay returns the wait after the n-th counted failure, n from 1.
+func (b Backoff) Delay(n int32) time.Duration {
+	delay := b.Base
+	for ; n > 1 && delay < b.Max; n-- {
+		delay *= 2
+	}
+	return min(delay, b.Max)
+}

@@ -1,0 +1,308 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// jobView is everything that the status of one job follows from.
+type jobView struct {
+	job *v1alpha1.GenerationJob
+	// model and pool that the job names; nil where they do not exist.
+	model *v1alpha1.Model
+	pool  *v1alpha1.RunnerPool
+	// holdings is what Runners hold of the job.
+	holdings []holding
+	// seed to record where neither the spec nor the status has one.
+	seed    int64
+	backoff Backoff
+	now     time.Time
+}
+
+// holding is what one Runner holds of one job. The job is out of the runner's hands when
+// there is none.
+type holding struct {
+	runner v1alpha1.RunnerBinding
+	// assignment from the Runner's spec; nil where it was taken away.
+	assignment *v1alpha1.Assignment
+	// report from the Runner's status; nil where there is none.
+	report *v1alpha1.AssignmentReport
+}
+
+// decideJob returns the status that the job should have.
+func decideJob(view jobView) v1alpha1.GenerationJobStatus {
+	d := newJobDecision(view)
+	switch bound := boundHolding(view.job, view.holdings); {
+	case jobFinished(view.job):
+	case endDecided(view.job):
+		d.finishOnceReleased()
+	case bound != nil && !attemptOver(view.job, bound.assignment.Attempt):
+		d.follow(*bound)
+	default:
+		d.wait()
+	}
+	d.summarize()
+	return *d.status
+}
+
+// jobFinished reports whether a job is terminal.
+func jobFinished(job *v1alpha1.GenerationJob) bool {
+	return meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionComplete) ||
+		meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionFailed)
+}
+
+// endDecided reports whether a job's end is recorded: no runner is to have it any more.
+func endDecided(job *v1alpha1.GenerationJob) bool {
+	return meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionSuccessCriteriaMet) ||
+		meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionFailureTarget)
+}
+
+// attemptOver reports whether the job's status says that the attempt has ended: a later
+// one began, or its failure is recorded.
+func attemptOver(job *v1alpha1.GenerationJob, attempt int32) bool {
+	return attempt < job.Status.Attempt || attempt == job.Status.Attempt && job.Status.RetryTime != nil
+}
+
+// boundHolding returns the holding whose assignment counts, nil where no runner has the
+// job. There is one at most, unless managers overlapped; then it is the one that the
+// job's status knows, else the first.
+func boundHolding(job *v1alpha1.GenerationJob, holdings []holding) *holding {
+	var bound *holding
+	for i, h := range holdings {
+		if h.assignment == nil {
+			continue
+		}
+		if bound == nil || job.Status.Runner != nil && h.runner == *job.Status.Runner {
+			bound = &holdings[i]
+		}
+	}
+	return bound
+}
+
+// jobDecision builds a job's next status.
+type jobDecision struct {
+	jobView
+	status *v1alpha1.GenerationJobStatus
+	// report of the bound attempt; nil where there is none.
+	report *v1alpha1.AssignmentReport
+}
+
+// newJobDecision starts from the status as it is, completed with what a job has from first
+// sight: every condition, and the seed.
+func newJobDecision(view jobView) *jobDecision {
+	d := &jobDecision{jobView: view, status: view.job.Status.DeepCopy()}
+	d.status.ObservedGeneration = view.job.Generation
+	for i := range d.status.Conditions {
+		d.status.Conditions[i].ObservedGeneration = view.job.Generation
+	}
+	for _, c := range []struct{ condition, reason, message string }{
+		{v1alpha1.ConditionScheduled, v1alpha1.ReasonWaitingForRunner, "no runner was looked for yet"},
+		{v1alpha1.ConditionModelLoaded, v1alpha1.ReasonNotLoaded, "no runner has loaded the model for this job yet"},
+		{v1alpha1.ConditionPipelineHealthy, v1alpha1.ReasonNotChecked, "no runner has checked its pipeline for this job yet"},
+		{v1alpha1.ConditionComplete, v1alpha1.ReasonInProgress, "the job has not ended"},
+		{v1alpha1.ConditionFailed, v1alpha1.ReasonInProgress, "the job has not ended"},
+	} {
+		if meta.FindStatusCondition(d.status.Conditions, c.condition) == nil {
+			d.set(c.condition, metav1.ConditionUnknown, c.reason, c.message)
+		}
+	}
+	if d.status.Seed == nil {
+		d.status.Seed = ptr.To(ptr.Deref(view.job.Spec.Seed, view.seed))
+	}
+	return d
+}
+
+// set records a condition of the job's present generation.
+func (d *jobDecision) set(condition string, status metav1.ConditionStatus, reason, message string) {
+	setCondition(&d.status.Conditions, d.job.Generation, d.now, condition, status, reason, message)
+}
+
+// finishOnceReleased makes a decided end terminal as soon as no runner holds the job.
+func (d *jobDecision) finishOnceReleased() {
+	if len(d.holdings) > 0 {
+		return
+	}
+	d.status.CompletionTime = ptr.To(metav1.NewTime(d.now))
+	if failure := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionFailureTarget); failure != nil {
+		d.set(v1alpha1.ConditionFailed, metav1.ConditionTrue, failure.Reason, failure.Message)
+		d.set(v1alpha1.ConditionComplete, metav1.ConditionFalse, failure.Reason, failure.Message)
+		return
+	}
+	success := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionSuccessCriteriaMet)
+	d.status.Progress = v1alpha1.ProgressSucceeded
+	d.set(v1alpha1.ConditionComplete, metav1.ConditionTrue, success.Reason, success.Message)
+	d.set(v1alpha1.ConditionFailed, metav1.ConditionFalse, success.Reason, success.Message)
+}
+
+// follow takes over what the runner that has the job says of the attempt.
+func (d *jobDecision) follow(bound holding) {
+	if bound.assignment.Attempt > d.status.Attempt || d.status.Runner == nil || *d.status.Runner != bound.runner {
+		d.begin(bound)
+	}
+	report := bound.report
+	if report == nil || report.Attempt != bound.assignment.Attempt {
+		return
+	}
+	d.report = report
+	d.mirror(report)
+	switch report.Phase {
+	case v1alpha1.PhaseSucceeded:
+		d.succeed()
+	case v1alpha1.PhaseFailed:
+		d.fail(ptr.Deref(report.Error, v1alpha1.AssignmentError{
+			Reason:    v1alpha1.ReasonGenerationFailed,
+			Message:   "the runner did not say why the attempt failed",
+			Retryable: true,
+		}))
+	}
+}
+
+// begin records that a runner has the job for a new attempt.
+func (d *jobDecision) begin(bound holding) {
+	d.status.Attempt = bound.assignment.Attempt
+	d.status.Runner = &bound.runner
+	d.status.RetryTime = nil
+	d.status.Progress, d.status.Step, d.status.Steps = v1alpha1.ProgressPending, 0, 0
+	if d.status.StartTime == nil {
+		d.status.StartTime = ptr.To(metav1.NewTime(d.now))
+	}
+	d.set(v1alpha1.ConditionScheduled, metav1.ConditionTrue, v1alpha1.ReasonBound,
+		fmt.Sprintf("runner %q has the job for attempt %d", bound.runner.Name, bound.assignment.Attempt))
+	d.set(v1alpha1.ConditionModelLoaded, metav1.ConditionUnknown, v1alpha1.ReasonNotLoaded, "the runner has not begun to load the model")
+	d.set(v1alpha1.ConditionPipelineHealthy, metav1.ConditionUnknown, v1alpha1.ReasonNotChecked, "the runner has not checked its pipeline")
+}
+
+// maxWarnings is the bound on status.warnings.
+const maxWarnings = 32
+
+// mirror copies progress, warnings and findings of the report. Progress stays below the
+// end, which only the manager declares, and never goes down.
+func (d *jobDecision) mirror(report *v1alpha1.AssignmentReport) {
+	d.status.Step, d.status.Steps = max(d.status.Step, report.Step), report.Steps
+	d.status.Progress = max(d.status.Progress, min(report.Progress, v1alpha1.ProgressSaving))
+	for _, warning := range report.Warnings {
+		if len(d.status.Warnings) < maxWarnings && !slices.Contains(d.status.Warnings, warning) {
+			d.status.Warnings = append(d.status.Warnings, warning)
+		}
+	}
+	if health := report.PipelineHealthy; health != nil {
+		d.set(v1alpha1.ConditionPipelineHealthy, conditionStatus(health.Healthy), health.Reason, health.Message)
+	}
+	switch {
+	case report.ModelLoaded:
+		d.set(v1alpha1.ConditionModelLoaded, metav1.ConditionTrue, v1alpha1.ReasonLoaded, fmt.Sprintf("runner %q has the model loaded", d.status.Runner.Name))
+	case report.Error != nil && loadFailure(report.Error.Reason):
+		d.set(v1alpha1.ConditionModelLoaded, metav1.ConditionFalse, report.Error.Reason, report.Error.Message)
+	case report.Phase == v1alpha1.PhaseModelLoading:
+		d.set(v1alpha1.ConditionModelLoaded, metav1.ConditionFalse, v1alpha1.ReasonLoading, fmt.Sprintf("runner %q is loading the model", d.status.Runner.Name))
+	}
+}
+
+// loadFailure reports whether an attempt that failed for the reason could not load its model.
+func loadFailure(reason string) bool {
+	return reason == v1alpha1.ReasonModelInvalid || reason == v1alpha1.ReasonModelLoadFailed
+}
+
+// succeed records the outputs and that the job is going to be Complete.
+func (d *jobDecision) succeed() {
+	d.status.Outputs = d.report.Outputs
+	d.status.Progress = v1alpha1.ProgressSaving
+	d.set(v1alpha1.ConditionSuccessCriteriaMet, metav1.ConditionTrue, v1alpha1.ReasonSucceeded,
+		fmt.Sprintf("%s written", count(len(d.report.Outputs), "picture")))
+}
+
+// fail records the failure of the attempt: the job is going to be Failed, or it is tried
+// again.
+func (d *jobDecision) fail(e v1alpha1.AssignmentError) {
+	limit := ptr.Deref(d.job.Spec.BackoffLimit, v1alpha1.DefaultBackoffLimit)
+	v := judge(e, d.status.Failures, limit, d.backoff)
+	if v.counted {
+		d.status.Failures++
+	}
+	if v.final {
+		d.set(v1alpha1.ConditionFailureTarget, metav1.ConditionTrue, v.reason, v.message)
+		return
+	}
+	retry := ceilSecond(d.now.Add(v.delay))
+	d.status.RetryTime = ptr.To(metav1.NewTime(retry))
+	d.set(v1alpha1.ConditionScheduled, metav1.ConditionFalse, v1alpha1.ReasonBackoff,
+		fmt.Sprintf("attempt %d ended with %s: %s; the next may begin at %s", d.status.Attempt, v.reason, v.message, retry.UTC().Format(time.RFC3339)))
+}
+
+// wait says what the job waits for. A recorded failure is said until the next attempt may
+// begin.
+func (d *jobDecision) wait() {
+	if retry := d.status.RetryTime; retry != nil && (len(d.holdings) > 0 || d.now.Before(retry.Time)) {
+		return
+	}
+	reason, message := d.obstacle()
+	d.set(v1alpha1.ConditionScheduled, metav1.ConditionFalse, reason, message)
+}
+
+// obstacle is the first thing that keeps the job from a runner.
+func (d *jobDecision) obstacle() (reason, message string) {
+	pool := poolName(d.job)
+	switch {
+	case len(d.holdings) > 0:
+		return v1alpha1.ReasonReleasing, fmt.Sprintf("runner %q has still to confirm that it let go of the job", d.holdings[0].runner.Name)
+	case d.model == nil:
+		return v1alpha1.ReasonModelNotFound, fmt.Sprintf("there is no Model %q in namespace %q", d.job.Spec.ModelRef.Name, d.job.Namespace)
+	case d.pool == nil:
+		return v1alpha1.ReasonPoolNotFound, fmt.Sprintf("there is no RunnerPool %q in namespace %q", pool, d.job.Namespace)
+	case meta.IsStatusConditionTrue(d.pool.Status.Conditions, v1alpha1.ConditionStalled):
+		stalled := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionStalled)
+		return v1alpha1.ReasonPoolInvalid, fmt.Sprintf("RunnerPool %q can't start runners: %s", pool, stalled.Message)
+	}
+	ready := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionReady)
+	switch {
+	case ready == nil:
+		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q was not looked at yet", pool)
+	case ready.Status != metav1.ConditionTrue:
+		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q has no free runner yet: %s", pool, ready.Message)
+	}
+	return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("every runner of RunnerPool %q is busy (maxRunners is %d)",
+		pool, ptr.Deref(d.pool.Spec.MaxRunners, v1alpha1.DefaultMaxRunners))
+}
+
+// summarize derives the phase and the three conditions that kstatus reads.
+func (d *jobDecision) summarize() {
+	d.status.Phase = phaseOf(d.status, d.report)
+	complete := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionComplete)
+	failed := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionFailed)
+	switch {
+	case complete.Status == metav1.ConditionTrue:
+		d.set(v1alpha1.ConditionReady, metav1.ConditionTrue, complete.Reason, complete.Message)
+		meta.RemoveStatusCondition(&d.status.Conditions, v1alpha1.ConditionReconciling)
+	case failed.Status == metav1.ConditionTrue:
+		d.set(v1alpha1.ConditionReady, metav1.ConditionFalse, failed.Reason, failed.Message)
+		d.set(v1alpha1.ConditionStalled, metav1.ConditionTrue, failed.Reason, failed.Message)
+		meta.RemoveStatusCondition(&d.status.Conditions, v1alpha1.ConditionReconciling)
+	default:
+		reason, message := d.activity()
+		d.set(v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
+		d.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, reason, message)
+	}
+}
+
+// activity says what goes on with a job that has not ended.
+func (d *jobDecision) activity() (reason, message string) {
+	if scheduled := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionScheduled); scheduled.Status != metav1.ConditionTrue {
+		return scheduled.Reason, scheduled.Message
+	}
+	for _, end := range []string{v1alpha1.ConditionSuccessCriteriaMet, v1alpha1.ConditionFailureTarget} {
+		if c := meta.FindStatusCondition(d.status.Conditions, end); c != nil {
+			return v1alpha1.ReasonReleasing, fmt.Sprintf("%s; runner %q has still to confirm that it let go of the job", c.Message, d.status.Runner.Name)
+		}
+	}
+	return v1alpha1.ReasonInProgress, fmt.Sprintf("%s on runner %q", d.status.Phase, d.status.Runner.Name)
+}

@@ -1,0 +1,93 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"fmt"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// notice is what an Event says, apart from what it is about.
+type notice struct {
+	kind   string
+	reason string
+	action string
+	note   string
+}
+
+// maxNote is the API's bound on an event's note.
+const maxNote = 1024
+
+// The actions of events, in the words of what the manager did.
+const (
+	actionBind     = "Bind"
+	actionWait     = "Wait"
+	actionRetry    = "Retry"
+	actionFinish   = "Finish"
+	actionGenerate = "Generate"
+)
+
+// jobEvents returns what to tell about a change of a job's status: each transition once.
+func jobEvents(before, after *v1alpha1.GenerationJobStatus) []notice {
+	var notices []notice
+	add := func(kind, reason, action, note string) {
+		notices = append(notices, notice{kind, reason, action, truncate(note, maxNote)})
+	}
+	scheduled := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionScheduled)
+	if after.Attempt > before.Attempt {
+		add(corev1.EventTypeNormal, v1alpha1.ReasonBound, actionBind,
+			fmt.Sprintf("runner %q has the job for attempt %d", after.Runner.Name, after.Attempt))
+	}
+	for _, warning := range after.Warnings {
+		if !slices.Contains(before.Warnings, warning) {
+			add(corev1.EventTypeWarning, v1alpha1.ReasonRunnerWarning, actionGenerate, warning)
+		}
+	}
+	switch {
+	case becameTrue(before, after, v1alpha1.ConditionComplete):
+		add(corev1.EventTypeNormal, v1alpha1.ReasonSucceeded, actionFinish, conditionMessage(after, v1alpha1.ConditionComplete))
+	case becameTrue(before, after, v1alpha1.ConditionFailed):
+		failed := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionFailed)
+		add(corev1.EventTypeWarning, failed.Reason, actionFinish, failed.Message)
+	case after.RetryTime != nil && !after.RetryTime.Equal(before.RetryTime):
+		add(corev1.EventTypeWarning, v1alpha1.ReasonBackoff, actionRetry, scheduled.Message)
+	case scheduled.Status == metav1.ConditionFalse && meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionScheduled):
+		add(corev1.EventTypeWarning, v1alpha1.ReasonRunnerLost, actionRetry,
+			fmt.Sprintf("runner %q went away during attempt %d, which does not count against backoffLimit", after.Runner.Name, after.Attempt))
+	case misconfigured[scheduled.Reason] && scheduled.Reason != conditionReason(before, v1alpha1.ConditionScheduled):
+		add(corev1.EventTypeWarning, scheduled.Reason, actionWait, scheduled.Message)
+	}
+	return notices
+}
+
+// misconfigured holds the reasons to wait for that only a person can mend.
+var misconfigured = map[string]bool{
+	v1alpha1.ReasonModelNotFound: true,
+	v1alpha1.ReasonPoolNotFound:  true,
+	v1alpha1.ReasonPoolInvalid:   true,
+}
+
+func becameTrue(before, after *v1alpha1.GenerationJobStatus, condition string) bool {
+	return meta.IsStatusConditionTrue(after.Conditions, condition) && !meta.IsStatusConditionTrue(before.Conditions, condition)
+}
+
+func conditionReason(status *v1alpha1.GenerationJobStatus, condition string) string {
+	if c := meta.FindStatusCondition(status.Conditions, condition); c != nil {
+		return c.Reason
+	}
+	return ""
+}
+
+func conditionMessage(status *v1alpha1.GenerationJobStatus, condition string) string {
+	if c := meta.FindStatusCondition(status.Conditions, condition); c != nil {
+		return c.Message
+	}
+	return ""
+}

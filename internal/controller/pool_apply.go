@@ -1,0 +1,183 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// refusedError is the API server's refusal to create what a runner consists of.
+type refusedError struct {
+	what string
+	err  error
+}
+
+func (e *refusedError) Error() string { return fmt.Sprintf("%s was not created: %v", e.what, e.err) }
+
+func (e *refusedError) Unwrap() error { return e.err }
+
+// refusal returns the refusal in err, empty where there is none.
+func refusal(err error) string {
+	if refused := new(refusedError); errors.As(err, &refused) {
+		return refused.Error()
+	}
+	return ""
+}
+
+// apply carries out the plan. It stops at the first error: what is left follows from the
+// state of the cluster when the pool is looked at again.
+func (r *PoolReconciler) apply(ctx context.Context, view *poolView, plan *poolPlan) error {
+	for _, runner := range plan.lost {
+		if err := r.delete(ctx, runner); err != nil {
+			return err
+		}
+	}
+	for _, pod := range slices.Concat(plan.finished, plan.remove) {
+		if err := r.delete(ctx, pod); err != nil {
+			return err
+		}
+	}
+	for _, pod := range plan.mailboxes {
+		if err := r.createFor(ctx, pod, mailbox(view.pool, pod)); err != nil {
+			return err
+		}
+	}
+	for _, c := range plan.changes {
+		if err := r.assign(ctx, c, view.now); err != nil {
+			return err
+		}
+	}
+	for _, m := range plan.members {
+		if err := r.ensureIdentity(ctx, view.pool, m.ordinal); err != nil {
+			return err
+		}
+	}
+	for _, ordinal := range plan.create {
+		if err := r.createRunner(ctx, view, ordinal); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// delete removes exactly the object that the plan is about, not a later one of its name.
+func (r *PoolReconciler) delete(ctx context.Context, object client.Object) error {
+	uid := object.GetUID()
+	err := r.Delete(ctx, object, client.Preconditions{UID: &uid})
+	if apierrors.IsConflict(err) {
+		return nil
+	}
+	return client.IgnoreNotFound(err)
+}
+
+// assign writes the assignments of one Runner. The write is refused if the Runner is not
+// the one that the plan was made for.
+func (r *PoolReconciler) assign(ctx context.Context, c change, now time.Time) error {
+	for _, job := range c.bound {
+		if err := r.confirm(ctx, job, now); err != nil {
+			return err
+		}
+	}
+	runner := c.member.runner.DeepCopy()
+	runner.Spec.Assignments = c.member.assignments
+	if len(runner.Spec.Assignments) == 0 {
+		metav1.SetMetaDataAnnotation(&runner.ObjectMeta, v1alpha1.AnnotationIdleSince, now.UTC().Format(time.RFC3339))
+	}
+	return client.IgnoreNotFound(r.Patch(ctx, runner, lockedPatch(c.member.runner)))
+}
+
+// confirm asks the API server whether the job may still begin the attempt that is about to
+// be bound: the cache of a manager that has just taken over may be older than the end that
+// its predecessor recorded.
+func (r *PoolReconciler) confirm(ctx context.Context, job *v1alpha1.GenerationJob, now time.Time) error {
+	live, err := optional(ctx, r.Live, client.ObjectKeyFromObject(job), &v1alpha1.GenerationJob{})
+	if err != nil {
+		return err
+	}
+	if live == nil || live.UID != job.UID || live.Status.Attempt != job.Status.Attempt || !mayBegin(live, now) {
+		return fmt.Errorf("job %q changed since it was read; it is bound when the cache has caught up", job.Name)
+	}
+	return nil
+}
+
+// createRunner makes what the runner of an ordinal consists of, the pod last.
+func (r *PoolReconciler) createRunner(ctx context.Context, view *poolView, ordinal int) error {
+	if err := r.ensureIdentity(ctx, view.pool, ordinal); err != nil {
+		return err
+	}
+	pod := runnerPod(view.pool, view.template, ordinal)
+	if err := r.createOwned(ctx, view.pool, pod); err != nil {
+		return &refusedError{what: fmt.Sprintf("pod %q", pod.Name), err: err}
+	}
+	return nil
+}
+
+// ensureIdentity makes or mends the service account, role and role binding of a runner.
+func (r *PoolReconciler) ensureIdentity(ctx context.Context, pool *v1alpha1.RunnerPool, ordinal int) error {
+	for _, want := range identity(pool, ordinal) {
+		have := want.DeepCopyObject().(client.Object)
+		err := r.Get(ctx, client.ObjectKeyFromObject(want), have)
+		switch {
+		case apierrors.IsNotFound(err):
+			err = r.createOwned(ctx, pool, want)
+		case err == nil:
+			err = r.mendRole(ctx, have, want)
+		}
+		if err != nil {
+			return &refusedError{what: fmt.Sprintf("%T %q", want, want.GetName()), err: err}
+		}
+	}
+	return nil
+}
+
+// mendRole gives a role the rules it should have. The other parts of an identity have
+// nothing that an older manager could have made otherwise.
+func (r *PoolReconciler) mendRole(ctx context.Context, have, want client.Object) error {
+	role, ok := have.(*rbacv1.Role)
+	if !ok || equality.Semantic.DeepEqual(role.Rules, want.(*rbacv1.Role).Rules) {
+		return nil
+	}
+	role.Rules = want.(*rbacv1.Role).Rules
+	return r.Update(ctx, role)
+}
+
+// createOwned creates a part of the pool, which goes away with it.
+func (r *PoolReconciler) createOwned(ctx context.Context, pool *v1alpha1.RunnerPool, object client.Object) error {
+	// Blocking the owner's deletion would ask for a permission and gain nothing.
+	err := controllerutil.SetControllerReference(pool, object, r.Scheme(), controllerutil.WithBlockOwnerDeletion(false))
+	if err != nil {
+		return err
+	}
+	return r.createFor(ctx, pool, object)
+}
+
+// createFor creates an object that owner controls. That it exists already is right if it
+// is the owner's: then the cache has not caught up.
+func (r *PoolReconciler) createFor(ctx context.Context, owner metav1.Object, object client.Object) error {
+	existing := object.DeepCopyObject().(client.Object)
+	err := r.Create(ctx, object)
+	if !apierrors.IsAlreadyExists(err) {
+		return err
+	}
+	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(object), existing); err != nil {
+		return err
+	}
+	if !metav1.IsControlledBy(existing, owner) {
+		return fmt.Errorf("there is one of that name that does not belong to %q", owner.GetName())
+	}
+	return nil
+}

@@ -1,0 +1,136 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// +kubebuilder:rbac:groups=generation.atelier.dev,resources=runnerpools/status,verbs=update;patch
+// +kubebuilder:rbac:groups=generation.atelier.dev,resources=runners,verbs=create;update;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods;serviceaccounts,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;update;delete
+
+// The manager holds what it grants to runners, as the API server lets nobody grant more
+// than they have.
+// +kubebuilder:rbac:groups=generation.atelier.dev,resources=runners/status,verbs=update;patch
+
+// PoolReconciler runs a pool: its pods and their identities, its Runners, and which job is
+// on which Runner. It is the only writer of Runner specs and works on one pool at a time,
+// so the order of the queue needs no agreement between writers.
+type PoolReconciler struct {
+	client.Client
+	// Live reads from the API server. What can't be undone is decided by it.
+	Live  client.Reader
+	Clock clock.PassiveClock
+	// Image of runners whose pool names none.
+	Image string
+}
+
+// Reconcile brings one pool's runners, and their jobs, up to date.
+func (r *PoolReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var pool v1alpha1.RunnerPool
+	if err := r.Get(ctx, req.NamespacedName, &pool); err != nil {
+		forgetPool(req.NamespacedName)
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	view, err := r.gather(ctx, &pool)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	plan := decidePool(view)
+	err = r.apply(ctx, view, plan)
+	err = errors.Join(err, r.writeStatus(ctx, &pool, poolStatus(view, plan, refusal(err))))
+	return ctrl.Result{RequeueAfter: untilRecheck(plan.recheck, view.now)}, err
+}
+
+// untilRecheck turns a moment into what a reconciler returns; zero stays zero.
+func untilRecheck(recheck, now time.Time) time.Duration {
+	if recheck.IsZero() {
+		return 0
+	}
+	return max(time.Millisecond, recheck.Sub(now))
+}
+
+// gather reads all that a decision about the pool needs.
+func (r *PoolReconciler) gather(ctx context.Context, pool *v1alpha1.RunnerPool) (*poolView, error) {
+	view := &poolView{pool: pool, now: r.Clock.Now()}
+	view.template, view.invalid = runnerTemplate(pool, r.Image)
+
+	var jobs v1alpha1.GenerationJobList
+	var runners v1alpha1.RunnerList
+	var pods corev1.PodList
+	inNamespace := client.InNamespace(pool.Namespace)
+	if err := errors.Join(
+		r.List(ctx, &jobs, inNamespace, client.MatchingFields{activeJobsByPool: pool.Name}),
+		r.List(ctx, &runners, inNamespace, client.MatchingFields{runnersByPool: pool.Name}),
+		r.List(ctx, &pods, inNamespace, client.MatchingLabels{v1alpha1.LabelPool: pool.Name}),
+	); err != nil {
+		return nil, err
+	}
+	view.jobs, view.runners, view.pods = jobs.Items, runners.Items, pods.Items
+	return view, errors.Join(r.gatherModels(ctx, view), r.gatherGone(ctx, view))
+}
+
+// gatherModels reads the models that the jobs name.
+func (r *PoolReconciler) gatherModels(ctx context.Context, view *poolView) error {
+	view.models = map[string]*v1alpha1.Model{}
+	for _, job := range view.jobs {
+		name := job.Spec.ModelRef.Name
+		if _, known := view.models[name]; known {
+			continue
+		}
+		model, err := optional(ctx, r, types.NamespacedName{Namespace: job.Namespace, Name: name}, &v1alpha1.Model{})
+		if err != nil {
+			return err
+		}
+		view.models[name] = model
+	}
+	return nil
+}
+
+// gatherGone finds out about assigned jobs that the cache does not know. Taking an
+// assignment away ends work, so the API server itself is asked.
+func (r *PoolReconciler) gatherGone(ctx context.Context, view *poolView) error {
+	view.gone = map[types.UID]bool{}
+	known := map[types.UID]bool{}
+	for _, job := range view.jobs {
+		known[job.UID] = true
+	}
+	for _, runner := range view.runners {
+		for _, a := range runner.Spec.Assignments {
+			if known[a.UID] {
+				continue
+			}
+			job, err := optional(ctx, r.Live, types.NamespacedName{Namespace: runner.Namespace, Name: a.JobName}, &v1alpha1.GenerationJob{})
+			if err != nil {
+				return err
+			}
+			view.gone[a.UID] = job == nil || job.UID != a.UID || jobFinished(job)
+		}
+	}
+	return nil
+}
+
+// writeStatus stores the pool's status if it changed.
+func (r *PoolReconciler) writeStatus(ctx context.Context, pool *v1alpha1.RunnerPool, status v1alpha1.RunnerPoolStatus) error {
+	gaugePool(client.ObjectKeyFromObject(pool), &status)
+	if equality.Semantic.DeepEqual(pool.Status, status) {
+		return nil
+	}
+	before := pool.DeepCopy()
+	pool.Status = status
+	return client.IgnoreNotFound(r.Status().Patch(ctx, pool, lockedPatch(before)))
+}
