@@ -126,14 +126,9 @@ func (p *parts) open(runtime ort.Runtime, dir *modelstore.Directory, part, outpu
 	if err != nil {
 		return nil, err
 	}
-	graph, err := ort.ReadGraph(file)
+	graph, err := openGraph(dir, part, file)
 	if err != nil {
-		return nil, &ModelError{File: name, Message: err.Error(), Err: err}
-	}
-	for _, external := range graph.External {
-		if _, err := dir.File(path.Join(part, external)); err != nil {
-			return nil, err
-		}
+		return nil, err
 	}
 	if err := checkGraph(part, graph, p.config, p.tokenizer.MaxLength()); err != nil {
 		return nil, err
@@ -144,4 +139,19 @@ func (p *parts) open(runtime ort.Runtime, dir *modelstore.Directory, part, outpu
 		return nil, &ModelError{File: name, Message: bad.Error(), Err: err}
 	}
 	return session, err
+}
+
+// openGraph reads what the graph of a part takes and gives, and checks that the files
+// with its weights are there and inside the model directory.
+func openGraph(dir *modelstore.Directory, part, file string) (ort.Graph, error) {
+	graph, err := ort.ReadGraph(file)
+	if err != nil {
+		return ort.Graph{}, &ModelError{File: modelstore.GraphFile(part), Message: err.Error(), Err: err}
+	}
+	for _, external := range graph.External {
+		if _, err := dir.File(path.Join(part, external)); err != nil {
+			return ort.Graph{}, err
+		}
+	}
+	return graph, nil
 }
