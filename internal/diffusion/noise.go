@@ -25,6 +25,8 @@ const blockSize = 16
 // Normal fills dst as torch.randn(len(dst), generator=g, dtype=torch.float32) does.
 // From 16 numbers on torch fills everything with uniform numbers first and then
 // turns them, block by block, into normal ones; below, it draws pairs in float64.
+// The bits are those of torch on x86-64 processors with AVX2. Other processors take
+// logarithm, sine and cosine from the C library, and differ in the last bits.
 func (g *Generator) Normal(dst []float32) {
 	if len(dst) < blockSize {
 		for i := range dst {
@@ -55,10 +57,10 @@ func boxMuller(block []float32) {
 	for j := range half {
 		u1 := 1 - block[j] // from (0, 1], so that the logarithm is finite
 		u2 := block[j+half]
-		radius := math.Sqrt(-2 * math.Log(float64(u1)))
-		sin, cos := math.Sincos(2 * math.Pi * float64(u2))
-		block[j] = float32(radius * cos)
-		block[j+half] = float32(radius * sin)
+		radius := sqrt32(-2 * vectorLog(u1))
+		sin, cos := vectorSincos(2 * math.Pi * u2)
+		block[j] = radius * cos
+		block[j+half] = radius * sin
 	}
 }
 

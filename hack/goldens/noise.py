@@ -1,0 +1,39 @@
+"""Writes what torch's generator draws on the CPU, for the Go generator to be compared with.
+
+test/testdata/goldens/noise.json holds, for seeds and sizes, the sha256 of the float32 numbers (little-endian) and the
+first of them. Several draws from one generator follow each other, as a scheduler's noise follows the latents. The
+bits are those of an x86-64 processor with AVX2.
+
+    python noise.py
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import torch
+
+GOLDEN = Path(__file__).parents[2] / "test/testdata/goldens/noise.json"
+SEEDS = [0, 1, 42, 2**31, 2**32 - 1, 2**32 + 5, 1234567890123]
+DRAWS = [[1, 1, 2], [3, 16, 5], [15], [16], [17], [31, 4], [1024, 1024], [1000], [16384], [100003]]
+
+
+def draw(seed, sizes):
+    """Numbers of several draws from one generator."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return torch.cat([torch.randn(n, generator=generator, dtype=torch.float32) for n in sizes]).numpy()
+
+
+def main():
+    rows = []
+    for seed in SEEDS:
+        for sizes in DRAWS:
+            numbers = draw(seed, sizes)
+            digest = hashlib.sha256(numbers.astype("<f4").tobytes()).hexdigest()
+            rows.append({"seed": seed, "sizes": sizes, "first": [float(f"{x:.9g}") for x in numbers[:4]], "sha256": digest})
+    GOLDEN.parent.mkdir(parents=True, exist_ok=True)
+    GOLDEN.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package diffusion
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+)
+
+// TestNoiseEqualsTorch compares every bit with what hack/goldens/noise.py wrote.
+func TestNoiseEqualsTorch(t *testing.T) {
+	data, err := os.ReadFile("../../test/testdata/goldens/noise.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		Seed   int64
+		Sizes  []int
+		First  []float32
+		SHA256 string
+	}
+	if err := json.Unmarshal(data, &rows); err != nil {
+		t.Fatal(err)
+	}
+	if len(rows) < 70 {
+		t.Fatalf("only %d rows", len(rows))
+	}
+	for _, row := range rows {
+		g := NewGenerator(row.Seed)
+		var all []float32
+		for _, n := range row.Sizes {
+			draw := make([]float32, n)
+			g.Normal(draw)
+			all = append(all, draw...)
+		}
+		hash := sha256.New()
+		for _, v := range all {
+			_ = binary.Write(hash, binary.LittleEndian, v)
+		}
+		if got := hex.EncodeToString(hash.Sum(nil)); got != row.SHA256 {
+			t.Errorf("seed %d, sizes %v: begins with %v, want %v", row.Seed, row.Sizes, all[:len(row.First)], row.First)
+		}
+	}
+}
+
+// TestVectorMathIsAccurate bounds the distance from the exact functions.
+func TestVectorMathIsAccurate(t *testing.T) {
+	for i := range 1 << 16 {
+		u := float32(i+1) / (1 << 16)
+		if got, want := float64(vectorLog(u)), math.Log(float64(u)); math.Abs(got-want) > 1e-6*math.Abs(want) {
+			t.Fatalf("log(%v) = %v, want %v", u, got, want)
+		}
+		x := 2 * math.Pi * u
+		sin, cos := vectorSincos(x)
+		if math.Abs(float64(sin)-math.Sin(float64(x))) > 3e-7 || math.Abs(float64(cos)-math.Cos(float64(x))) > 3e-7 {
+			t.Fatalf("sine and cosine of %v are %v and %v", x, sin, cos)
+		}
+	}
+}
+
+// TestNoiseIsStandardNormal catches a mistake that the goldens' files would share.
+func TestNoiseIsStandardNormal(t *testing.T) {
+	values := make([]float32, 1<<20)
+	NewGenerator(9).Normal(values)
+	var mean, square float64
+	for _, v := range values {
+		mean += float64(v)
+		square += float64(v) * float64(v)
+	}
+	n := float64(len(values))
+	if mean /= n; math.Abs(mean) > 0.005 {
+		t.Errorf("mean %v", mean)
+	}
+	if square /= n; math.Abs(square-1) > 0.01 {
+		t.Errorf("variance %v", square)
+	}
+}
+
+func BenchmarkNoise(b *testing.B) {
+	latents := make([]float32, 4*64*64)
+	b.ReportAllocs()
+	for b.Loop() {
+		NewGenerator(1).Normal(latents)
+	}
+}
