@@ -55,10 +55,7 @@ func findLibrary() string {
 	if path := os.Getenv(LibraryEnv); path != "" {
 		return path
 	}
-	name := "libonnxruntime.so"
-	if runtime.GOOS == "darwin" {
-		name = "libonnxruntime.dylib"
-	}
+	name := libraryName()
 	var candidates []string
 	if executable, err := os.Executable(); err == nil {
 		folder := filepath.Dir(executable)
@@ -73,6 +70,13 @@ func findLibrary() string {
 		}
 	}
 	return name
+}
+
+func libraryName() string {
+	if runtime.GOOS == "darwin" {
+		return "libonnxruntime.dylib"
+	}
+	return "libonnxruntime.so"
 }
 
 // moduleRoot finds the folder with go.mod at or above the working directory.
