@@ -71,8 +71,7 @@ func TestPhasesAreSeenInOrderAlsoWhenTheModelIsLoaded(t *testing.T) {
 	c.runner(assignment("a", 1, "cat"))
 	p := c.start()
 	report := c.awaitPhase("a", v1alpha1.PhaseSucceeded)
-	phases := []string{"Initializing 1", "ModelLoading 5", "Generating 10", "Generating 90", "Saving 95", "Succeeded 100"}
-	c.Eventually(func() []string { return c.seen.phases("a") }).Should(Equal(phases))
+	c.Eventually(func() []string { return c.seen.phases("a") }).Should(Equal(jobPhases))
 	c.Expect(report.Step).To(BeEquivalentTo(4))
 	c.Expect(report.Steps).To(BeEquivalentTo(4))
 	c.Expect(report.ModelLoaded).To(BeTrue())
@@ -86,7 +85,7 @@ func TestPhasesAreSeenInOrderAlsoWhenTheModelIsLoaded(t *testing.T) {
 	before := p.line.count()
 	c.assign(assignment("b", 1, "cat"))
 	c.awaitPhase("b", v1alpha1.PhaseSucceeded)
-	c.Eventually(func() []string { return c.seen.phases("b") }).Should(Equal(phases))
+	c.Eventually(func() []string { return c.seen.phases("b") }).Should(Equal(jobPhases))
 	c.Expect(c.report("a")).To(BeNil(), "a removed assignment is acknowledged")
 	c.Expect(c.status().Model).To(Equal(first.Model), "nothing was loaded")
 	c.Expect(p.pipeline.history()).To(Equal([]string{"load cat", "generate cat", "generate cat"}))
@@ -158,9 +157,10 @@ func TestProgressIsWrittenOnceASecondAndNeverWaitedFor(t *testing.T) {
 
 	// From here on the API server does not answer. Denoising goes on all the same.
 	hang := make(chan struct{})
-	p.line.set(func(int) fault {
-		return func(_ *http.Request, deliver deliver) (*http.Response, error) { <-hang; return deliver() }
-	})
+	p.line.set(all(func(request *http.Request, next http.RoundTripper) (*http.Response, error) {
+		<-hang
+		return next.RoundTrip(request)
+	}))
 	for range 4 {
 		steps <- struct{}{}
 		clock.Step(progressInterval)
@@ -174,7 +174,7 @@ func TestProgressIsWrittenOnceASecondAndNeverWaitedFor(t *testing.T) {
 	p.line.set(nil)
 	close(hang)
 	c.awaitPhase("a", v1alpha1.PhaseSucceeded)
-	c.Expect(c.seen.phases("a")).To(ContainElements("Generating 40", "Generating 90", "Saving 95"))
+	c.Eventually(func() []string { return c.seen.phases("a") }).Should(ContainElements("Generating 40", "Generating 90", "Saving 95"))
 }
 
 func TestAssignmentTakenAwayIsCancelledWithinAStep(t *testing.T) {
@@ -200,7 +200,7 @@ func TestReportOfCancelledWorkStaysUntilTheWorkIsOver(t *testing.T) {
 	stubborn := make(chan struct{})
 	c.runner(assignment("a", 1, "cat"))
 	p := c.start(withPipeline(&fakePipeline{onStep: func(context.Context, int) error { <-stubborn; return nil }}))
-	c.awaitPhase("a", v1alpha1.PhaseGenerating)
+	p.awaitDrawing()
 	c.assign(assignment("a", 2, "cat"))
 	c.Eventually(p.log.String).Should(ContainSubstring("Work is being stopped"))
 	c.Consistently(func() int32 { return c.report("a").Attempt }, "100ms").Should(BeEquivalentTo(1))
@@ -214,7 +214,7 @@ func TestAssignmentTakenAwayBeforeItsReportIsWrittenIsNeverBegun(t *testing.T) {
 	c.runner()
 	p := c.start()
 	c.Eventually(p.agent.Ready).Should(Succeed())
-	p.line.set(func(int) fault { return refused })
+	p.line.set(all(refused))
 	c.assign(assignment("a", 1, "cat"))
 	c.Eventually(p.log.String).Should(ContainSubstring("Assignment taken"))
 	c.assign()
@@ -278,7 +278,7 @@ func TestRestartReportsUnfinishedWorkAsCrashedAndKeepsTheRest(t *testing.T) {
 	c.Expect(c.report("unwanted")).To(BeNil())
 	c.Expect(p.pipeline.history()).To(Equal([]string{"load cat", "generate cat"}), "only the new one ran")
 	c.Expect(c.status().BootID).NotTo(Equal("earlier"))
-	c.Expect(c.seen.all()).To(ContainElement(And(
+	c.Eventually(c.seen.all).Should(ContainElement(And(
 		HaveField("BootID", Not(BeElementOf("earlier", ""))),
 		HaveField("Model", BeNil()), HaveField("Device", BeNil()))), "a new process has nothing loaded")
 
@@ -294,8 +294,7 @@ func TestTerminationStopsWorkAndReportsItLost(t *testing.T) {
 	p := c.start(withPipeline(&fakePipeline{onStep: steps.wait}))
 	c.awaitPhase("a", v1alpha1.PhaseGenerating)
 	p.sigterm()
-	c.Eventually(p.exit).Should(Receive(BeNil()))
-	p.exit <- nil
+	c.Expect(p.awaitExit()).To(Succeed())
 	c.Expect(c.status()).To(haveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTerminating))
 	c.Expect(*c.report("a")).To(haveError(v1alpha1.ReasonRunnerLost, true, Not(BeEmpty())))
 	c.Expect(c.report("b")).To(BeNil(), "nothing is begun while terminating")
@@ -309,10 +308,9 @@ func TestTerminationIsBounded(t *testing.T) {
 	c.runner(assignment("a", 1, "cat"))
 	p := c.start(withShutdown(50*time.Millisecond),
 		withPipeline(&fakePipeline{onStep: func(context.Context, int) error { <-stubborn; return nil }}))
-	c.awaitPhase("a", v1alpha1.PhaseGenerating)
+	p.awaitDrawing()
 	p.sigterm()
-	c.Eventually(p.exit).Should(Receive(MatchError(ContainSubstring("shutdown timeout"))))
-	p.exit <- nil
+	p.Expect(p.awaitExit()).To(MatchError(ContainSubstring("shutdown timeout")))
 	c.Expect(c.report("a").Phase).To(Equal(v1alpha1.PhaseGenerating), "the next process reports it as crashed")
 }
 
@@ -336,7 +334,12 @@ func TestUnhealthyPipelineIsReloadedAndTheJobSucceeds(t *testing.T) {
 func TestPipelineThatIsUnhealthyAfterALoadIsReloaded(t *testing.T) {
 	c := newCluster(t)
 	fake := &fakePipeline{}
-	fake.corrupt(pipeline.Health{Reason: v1alpha1.ReasonCorrupted, Message: "two models"})
+	fake.onLoad = func(context.Context, pipeline.Model) error {
+		if len(fake.history()) == 1 {
+			fake.corrupt(pipeline.Health{Reason: v1alpha1.ReasonCorrupted, Message: "two models"})
+		}
+		return nil
+	}
 	c.runner(assignment("a", 1, "cat"))
 	c.start(withPipeline(fake))
 	report := c.awaitPhase("a", v1alpha1.PhaseSucceeded)
@@ -352,8 +355,7 @@ func TestPipelineThatStaysUnhealthyEndsTheProcess(t *testing.T) {
 	sick := pipeline.Health{Reason: v1alpha1.ReasonCorrupted, Message: "two models"}
 	p.pipeline.corrupt(sick, sick, sick)
 	c.assign(assignment("c", 1, "cat"), assignment("d", 1, "cat"))
-	c.Eventually(p.exit).Should(Receive(MatchError(ErrPipelineUnhealthy)))
-	p.exit <- nil
+	c.Expect(p.awaitExit()).To(MatchError(ErrPipelineUnhealthy))
 	c.Expect(*c.report("c")).To(haveError(v1alpha1.ReasonPipelineUnhealthy, true, ContainSubstring("two models")))
 	c.Expect(c.status()).To(haveCondition(v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonTerminating))
 	c.Expect(c.status()).To(haveCondition(v1alpha1.ConditionPipelineHealthy, metav1.ConditionFalse, v1alpha1.ReasonCorrupted))
@@ -362,6 +364,34 @@ func TestPipelineThatStaysUnhealthyEndsTheProcess(t *testing.T) {
 	c.start()
 	c.awaitPhase("d", v1alpha1.PhaseSucceeded)
 	c.Expect(*c.report("c")).To(haveError(v1alpha1.ReasonPipelineUnhealthy, true, Not(BeEmpty())), "kept until it is taken away")
+}
+
+func TestPipelineThatCannotBeReloadedEndsTheProcess(t *testing.T) {
+	c := newCluster(t)
+	sick := pipeline.Health{Reason: v1alpha1.ReasonPartiallyLoaded, Message: "a session can't be closed"}
+	fake := &fakePipeline{}
+	fake.onLoad = func(context.Context, pipeline.Model) error {
+		fake.corrupt(sick)
+		return errors.New("a session can't be closed")
+	}
+	c.runner(assignment("a", 1, "cat"))
+	p := c.start(withPipeline(fake))
+	c.Expect(p.awaitExit()).To(MatchError(ErrPipelineUnhealthy))
+	c.Expect(*c.report("a")).To(haveError(v1alpha1.ReasonPipelineUnhealthy, true, ContainSubstring(sick.Message)))
+}
+
+func TestReloadThatFailsIsWhatTheHealthCheckFound(t *testing.T) {
+	c := newCluster(t)
+	c.runner(assignment("a", 1, "cat"))
+	p := c.start()
+	c.awaitPhase("a", v1alpha1.PhaseSucceeded)
+	p.pipeline.corrupt(pipeline.Health{Reason: v1alpha1.ReasonCorrupted, Message: "two models"})
+	p.pipeline.onLoad = failLoad(errors.New("out of memory"))
+	c.assign(assignment("b", 1, "cat"))
+	report := c.awaitPhase("b", v1alpha1.PhaseFailed)
+	c.Expect(*report).To(haveError(v1alpha1.ReasonModelLoadFailed, true, Equal("out of memory")))
+	c.Expect(report.PipelineHealthy).To(And(HaveField("Healthy", false), HaveField("Reason", v1alpha1.ReasonModelLoadFailed)))
+	c.Expect(c.status()).To(haveCondition(v1alpha1.ConditionPipelineHealthy, metav1.ConditionTrue, v1alpha1.ReasonIdle), "the runner itself is idle again")
 }
 
 func TestPanicIsReportedAndUnloads(t *testing.T) {
@@ -424,7 +454,7 @@ func TestFailuresAreReportedWithTheirReason(t *testing.T) {
 			}
 			c.start(withPipeline(test.fake))
 			c.Expect(*c.awaitPhase("a", v1alpha1.PhaseFailed)).To(test.expect)
-			c.Expect(c.seen.phases("a")).To(ContainElement("ModelLoading 5"))
+			c.Eventually(func() []string { return c.seen.phases("a") }).Should(ContainElement("ModelLoading 5"))
 			c.Expect(c.status().Model != nil).To(Equal(test.loaded))
 			c.assign()
 			c.awaitGone("a")

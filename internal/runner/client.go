@@ -4,6 +4,7 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,8 +24,8 @@ import (
 // resource is the plural that the API server knows Runners by.
 const resource = "runners"
 
-// requestTimeout bounds a single request. A write that takes longer may still be
-// applied, which the next one finds out.
+// requestTimeout bounds a single request. A write that takes longer may have been applied
+// all the same, which the next one finds out by a conflict.
 const requestTimeout = 10 * time.Second
 
 // Client reads and reports to one Runner, and can do nothing else. It is a plain REST
@@ -32,6 +33,8 @@ const requestTimeout = 10 * time.Second
 type Client struct {
 	rest            rest.Interface
 	namespace, name string
+	// timeout of a single request.
+	timeout time.Duration
 }
 
 // NewClient makes a client for the Runner of this namespace and name.
@@ -43,6 +46,7 @@ func NewClient(config *rest.Config, namespace, name string) (*Client, error) {
 	config = rest.CopyConfig(config)
 	config.GroupVersion = &v1alpha1.GroupVersion
 	config.APIPath = "/apis"
+	config.UserAgent = cmp.Or(config.UserAgent, "atelier-runner")
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	// The writer paces itself; a limit here would only hold phase changes back.
 	config.QPS = -1
@@ -50,12 +54,12 @@ func NewClient(config *rest.Config, namespace, name string) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client for the API server: %w", err)
 	}
-	return &Client{rest: restClient, namespace: namespace, name: name}, nil
+	return &Client{rest: restClient, namespace: namespace, name: name, timeout: requestTimeout}, nil
 }
 
 // get reads the Runner past every cache.
 func (c *Client) get(ctx context.Context) (*v1alpha1.Runner, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	runner := &v1alpha1.Runner{}
 	err := c.rest.Get().Namespace(c.namespace).Resource(resource).Name(c.name).Do(ctx).Into(runner)
@@ -80,7 +84,7 @@ func (c *Client) patchStatus(ctx context.Context, resourceVersion string, status
 	if err != nil {
 		return nil, fmt.Errorf("encoding the status: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	runner := &v1alpha1.Runner{}
 	err = c.rest.Patch(types.JSONPatchType).

@@ -29,7 +29,7 @@ type fakePipeline struct {
 	device bool
 	// drawn is true once a generation came to its end.
 	drawn bool
-	// sick are the outcomes of the next health checks of a loaded pipeline.
+	// sick are the outcomes of the next health checks.
 	sick []pipeline.Health
 	// calls in the order in which they were made, with the name of the model.
 	calls []string
@@ -66,12 +66,12 @@ func (p *fakePipeline) Health() pipeline.Health {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.loaded == nil:
-		return pipeline.Health{Healthy: true, Reason: v1alpha1.ReasonIdle, Message: "nothing is loaded"}
 	case len(p.sick) > 0:
 		health := p.sick[0]
 		p.sick = p.sick[1:]
 		return health
+	case p.loaded == nil:
+		return pipeline.Health{Healthy: true, Reason: v1alpha1.ReasonIdle, Message: "nothing is loaded"}
 	default:
 		return pipeline.Health{Healthy: true, Reason: v1alpha1.ReasonLoaded, Message: "everything is loaded"}
 	}

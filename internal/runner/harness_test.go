@@ -21,6 +21,7 @@ import (
 	"github.com/onsi/gomega/gleak"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -63,6 +64,7 @@ func newCluster(t *testing.T) *cluster {
 	g.SetDefaultEventuallyPollingInterval(5 * time.Millisecond)
 	scheme := runtime.NewScheme()
 	g.Expect(corev1.AddToScheme(scheme)).To(Succeed())
+	g.Expect(rbacv1.AddToScheme(scheme)).To(Succeed())
 	g.Expect(v1alpha1.AddToScheme(scheme)).To(Succeed())
 	config := apiServer(t)
 	expectNoLeak(t, g)
@@ -239,13 +241,26 @@ func (c *cluster) start(options ...option) *process {
 	return p
 }
 
+// awaitDrawing waits until the pipeline is drawing.
+func (p *process) awaitDrawing() {
+	p.Helper()
+	p.Eventually(p.pipeline.history).Should(ContainElement(HavePrefix("generate")))
+}
+
+// awaitExit waits until the process ends and gives its error.
+func (p *process) awaitExit() (err error) {
+	p.Helper()
+	p.Eventually(p.exit).Should(Receive(&err))
+	p.exit <- err // for whoever asks again
+	return err
+}
+
 // end tells the process to end and waits for that.
 func (p *process) end() {
 	p.Helper()
 	p.sigterm()
-	p.Eventually(p.exit).Should(Receive())
-	p.exit <- nil // for whoever ends it again
-	p.Expect(p.log.String()).NotTo(ContainSubstring(secretPrompt), "a prompt was logged")
+	p.awaitExit()
+	p.Expect(p.log.String()+libraryLog.String()).NotTo(ContainSubstring(secretPrompt), "a prompt was logged")
 }
 
 // lockedBuffer is a buffer for several goroutines.

@@ -27,6 +27,8 @@ type ledger struct {
 	// resourceVersion of the Runner the status was decided on; empty while there is
 	// no Runner that is ours to write.
 	resourceVersion string
+	// held is true while a newer version of the Runner is being decided on.
+	held bool
 	// version counts the edits, urgent is the newest urgent one and written the
 	// newest that the API server has.
 	version, urgent, written int64
@@ -75,11 +77,20 @@ func (l *ledger) read() *v1alpha1.RunnerStatus {
 	return l.status.DeepCopy()
 }
 
+// hold stops writing until attach or detach: the agent has seen another version of the
+// Runner and is about to decide on it.
+func (l *ledger) hold() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.held = true
+}
+
 // attach says that the status was decided on this version of the Runner, against which
 // it may now be written.
 func (l *ledger) attach(runner *v1alpha1.Runner) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.held = false
 	if l.resourceVersion == "" || newer(runner.ResourceVersion, l.resourceVersion) {
 		l.resourceVersion = runner.ResourceVersion
 	}
@@ -97,6 +108,7 @@ func (l *ledger) attach(runner *v1alpha1.Runner) {
 func (l *ledger) detach() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.held = false
 	l.resourceVersion = ""
 	l.broadcast()
 }
@@ -144,9 +156,9 @@ type page struct {
 // next waits for something that is due to be written.
 func (l *ledger) next(ctx context.Context) (page, error) {
 	for {
-		delay, changed := l.due()
+		due, delay, changed := l.peek()
 		if delay <= 0 {
-			return l.page(), nil
+			return due, nil
 		}
 		timer := l.clock.NewTimer(delay)
 		select {
@@ -164,25 +176,19 @@ func (l *ledger) next(ctx context.Context) (page, error) {
 // never is longer than any process lives.
 const never = 100 * 365 * 24 * time.Hour
 
-// due gives the time until something is to be written, and a channel that is closed
-// when that may have changed.
-func (l *ledger) due() (time.Duration, <-chan struct{}) {
+// peek gives the page that is due to be written, or the time until one is, and a channel
+// that is closed when that may have changed.
+func (l *ledger) peek() (due page, delay time.Duration, changed <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.resourceVersion == "" || l.written >= l.version:
-		return never, l.changed
-	case l.written < l.urgent:
-		return 0, l.changed
+	case l.held || l.resourceVersion == "" || l.written >= l.version:
+		return page{}, never, l.changed
+	case l.written >= l.urgent && l.clock.Since(l.writtenAt) < l.interval:
+		return page{}, l.interval - l.clock.Since(l.writtenAt), l.changed
 	default:
-		return l.interval - l.clock.Since(l.writtenAt), l.changed
+		return page{version: l.version, resourceVersion: l.resourceVersion, status: l.status.DeepCopy()}, 0, l.changed
 	}
-}
-
-func (l *ledger) page() page {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return page{version: l.version, resourceVersion: l.resourceVersion, status: l.status.DeepCopy()}
 }
 
 // accepted says that the API server has a page and what version the Runner has now.

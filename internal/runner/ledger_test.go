@@ -20,6 +20,12 @@ func version(n string, generation int64) *v1alpha1.Runner {
 	return &v1alpha1.Runner{ObjectMeta: metav1.ObjectMeta{ResourceVersion: n, Generation: generation}}
 }
 
+// base gives what is due to be written.
+func base(l *ledger) page {
+	due, _, _ := l.peek()
+	return due
+}
+
 func nothing(*v1alpha1.RunnerStatus) {}
 
 // writes accepts what next gives, in the background, and tells the edits that were written.
@@ -69,24 +75,32 @@ func TestLedgerWritesOnlyAgainstTheVersionItWasDecidedOn(t *testing.T) {
 	l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), time.Second, v1alpha1.RunnerStatus{})
 	l.edit(now, nothing)
 	l.attach(version("9", 1))
-	old := l.page()
+	old := base(l)
 	g.Expect(old.resourceVersion).To(Equal("9"))
 
 	l.attach(version("12", 2))
-	g.Expect(l.page().resourceVersion).To(Equal("12"))
+	g.Expect(base(l).resourceVersion).To(Equal("12"))
 	g.Expect(l.read().ObservedGeneration).To(BeEquivalentTo(2))
 	l.attach(version("10", 2))
-	g.Expect(l.page().resourceVersion).To(Equal("12"), "an old event must not take it back")
+	g.Expect(base(l).resourceVersion).To(Equal("12"), "an old event must not take it back")
 	l.accepted(old, "10")
-	g.Expect(l.page().resourceVersion).To(Equal("12"), "nor may an old answer")
-	l.accepted(l.page(), "13")
-	g.Expect(l.page().resourceVersion).To(Equal("13"))
+	l.edit(now, nothing)
+	g.Expect(base(l).resourceVersion).To(Equal("12"), "nor may an old answer")
+	l.edit(now, nothing)
+	l.accepted(base(l), "13")
+	l.edit(now, nothing)
+	g.Expect(base(l).resourceVersion).To(Equal("13"))
+
+	l.edit(now, nothing)
+	l.hold()
+	g.Expect(base(l)).To(BeZero(), "nothing is written while something newer is decided on")
+	l.attach(version("14", 2))
+	g.Expect(base(l).resourceVersion).To(Equal("14"))
 
 	l.detach()
-	l.edit(now, nothing)
 	g.Expect(l.idle()).To(BeTrue(), "without a Runner nothing can be written")
 	l.attach(version("2", 1))
-	g.Expect(l.page().resourceVersion).To(Equal("2"), "a Runner found anew is taken as it is")
+	g.Expect(base(l).resourceVersion).To(Equal("2"), "a Runner found anew is taken as it is")
 }
 
 func TestLedgerSync(t *testing.T) {
@@ -101,7 +115,7 @@ func TestLedgerSync(t *testing.T) {
 	go func() { synced <- l.sync(t.Context()) }()
 	g.Consistently(synced, "50ms").ShouldNot(Receive())
 	l.attach(version("1", 0))
-	l.accepted(l.page(), "2")
+	l.accepted(base(l), "2")
 	g.Eventually(synced).Should(Receive(BeNil()))
 
 	l.edit(now, nothing)

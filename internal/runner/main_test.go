@@ -5,12 +5,14 @@ package runner
 
 import (
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
 
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 )
 
@@ -33,7 +35,11 @@ func apiServer(t *testing.T) *rest.Config {
 	return config
 }
 
+// libraryLog is what the libraries log, which reaches a runner's log too.
+var libraryLog lockedBuffer
+
 func TestMain(m *testing.M) {
+	klog.SetSlogLogger(slog.New(slog.NewJSONHandler(&libraryLog, nil)))
 	code := m.Run()
 	if environment.Config != nil {
 		if err := environment.Stop(); err != nil {

@@ -9,13 +9,14 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// observe takes the Runner as the API server shows it, nil for none. The ledger learns
-// of it last: until then the status can't be written against what was not decided on.
+// observe takes the Runner as the API server shows it, nil for none. Nothing is written
+// until everything is decided, so that no write speaks of what is out of date already.
 func (a *Agent) observe(runner *v1alpha1.Runner) {
 	a.sync()
 	if runner != nil && a.runner != nil && !newer(runner.ResourceVersion, a.runner.ResourceVersion) {
 		return
 	}
+	a.ledger.hold()
 	a.runner = runner
 	if runner == nil || runner.Spec.PodUID != a.config.PodUID {
 		a.leave()

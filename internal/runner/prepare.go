@@ -32,14 +32,16 @@ func (w *work) prepare(ctx context.Context) error {
 	}
 	reloading := !health.Healthy
 	for {
-		if err := w.load(ctx, model, reloading); err != nil {
+		loadErr := w.load(ctx, model, reloading)
+		health, err := w.check(ctx, reloading && loadErr == nil)
+		switch {
+		case err != nil:
 			return err
-		}
-		health, err := w.check(ctx, reloading)
-		if err != nil || health.Healthy {
-			return err
-		}
-		if reloading {
+		case health.Healthy && loadErr != nil:
+			return w.loadFailed(loadErr, reloading)
+		case health.Healthy:
+			return nil
+		case reloading:
 			return unhealthy(health)
 		}
 		reloading = true
@@ -122,7 +124,7 @@ func (w *work) load(ctx context.Context, model pipeline.Model, reload bool) erro
 		w.metrics.load(took, err)
 	}
 	if err != nil {
-		return w.loadFailed(err, reload)
+		return err
 	}
 	w.edit(soon, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
 		r.ModelLoaded = true
@@ -137,8 +139,8 @@ func (w *work) load(ctx context.Context, model pipeline.Model, reload bool) erro
 	return nil
 }
 
-// loadFailed reports a load that failed. Where it was to mend the pipeline, it is also
-// what became of the health check.
+// loadFailed is said of a load that failed and left the pipeline idle. Where it was to
+// mend the pipeline, it is also what became of the health check.
 func (w *work) loadFailed(err error, reload bool) error {
 	f := failed(v1alpha1.ReasonModelLoadFailed, err)
 	if reload {
@@ -159,8 +161,7 @@ func (w *work) unload(ctx context.Context) error {
 		return err
 	}
 	if err := w.pipeline.Unload(); err != nil {
-		// The pipeline forgets what it can't close, so that loading again can
-		// still mend it; if not, the next check says so.
+		// Loading tries again, and the check after it says what came of it.
 		w.log.Warn("Pipeline not unloaded cleanly", "error", err)
 	}
 	return nil

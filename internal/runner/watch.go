@@ -45,13 +45,14 @@ func (r relay) Replace(list []any, _ string) error {
 	return r.send(list[0].(*v1alpha1.Runner))
 }
 
+// send never fails: the reflector would log an error together with the object, and with
+// it prompts. When ctx is done no one is left to be told.
 func (r relay) send(runner *v1alpha1.Runner) error {
 	select {
 	case r.observed <- runner:
-		return nil
 	case <-r.ctx.Done():
-		return r.ctx.Err()
 	}
+	return nil
 }
 
 // newer reports whether resource version a is later than b. Where the two can't be
