@@ -21,7 +21,7 @@ import (
 )
 
 // +kubebuilder:rbac:groups=generation.atelier.dev,resources=generationjobs;models;runnerpools;runners,verbs=get;list;watch
-// +kubebuilder:rbac:groups=generation.atelier.dev,resources=generationjobs/status,verbs=update;patch
+// +kubebuilder:rbac:groups=generation.atelier.dev,resources=generationjobs/status,verbs=patch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch;update
 
 // JobReconciler writes the status of GenerationJobs. It is the only writer, and writes

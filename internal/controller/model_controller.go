@@ -14,7 +14,7 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// +kubebuilder:rbac:groups=generation.atelier.dev,resources=models/status,verbs=update;patch
+// +kubebuilder:rbac:groups=generation.atelier.dev,resources=models/status,verbs=patch
 
 // ModelReconciler writes the status of Models.
 type ModelReconciler struct {

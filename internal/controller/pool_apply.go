@@ -52,7 +52,7 @@ func (r *PoolReconciler) apply(ctx context.Context, view *poolView, plan *poolPl
 		}
 	}
 	for _, pod := range plan.mailboxes {
-		if err := r.createFor(ctx, pod, mailbox(view.pool, pod)); err != nil {
+		if err := r.createOwned(ctx, pod, mailbox(view.pool, pod)); err != nil {
 			return err
 		}
 	}
@@ -155,22 +155,16 @@ func (r *PoolReconciler) mendRole(ctx context.Context, have, want client.Object)
 	return r.Update(ctx, role)
 }
 
-// createOwned creates a part of the pool, which goes away with it.
-func (r *PoolReconciler) createOwned(ctx context.Context, pool *v1alpha1.RunnerPool, object client.Object) error {
+// createOwned creates an object that goes away with its owner. That it exists already is
+// right if it is the owner's: then the cache has not caught up.
+func (r *PoolReconciler) createOwned(ctx context.Context, owner, object client.Object) error {
 	// Blocking the owner's deletion would ask for a permission and gain nothing.
-	err := controllerutil.SetControllerReference(pool, object, r.Scheme(), controllerutil.WithBlockOwnerDeletion(false))
+	err := controllerutil.SetControllerReference(owner, object, r.Scheme(), controllerutil.WithBlockOwnerDeletion(false))
 	if err != nil {
 		return err
 	}
-	return r.createFor(ctx, pool, object)
-}
-
-// createFor creates an object that owner controls. That it exists already is right if it
-// is the owner's: then the cache has not caught up.
-func (r *PoolReconciler) createFor(ctx context.Context, owner metav1.Object, object client.Object) error {
 	existing := object.DeepCopyObject().(client.Object)
-	err := r.Create(ctx, object)
-	if !apierrors.IsAlreadyExists(err) {
+	if err := r.Create(ctx, object); !apierrors.IsAlreadyExists(err) {
 		return err
 	}
 	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(object), existing); err != nil {

@@ -18,10 +18,12 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// +kubebuilder:rbac:groups=generation.atelier.dev,resources=runnerpools/status,verbs=update;patch
-// +kubebuilder:rbac:groups=generation.atelier.dev,resources=runners,verbs=create;update;patch;delete
-// +kubebuilder:rbac:groups="",resources=pods;serviceaccounts,verbs=get;list;watch;create;delete
-// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles;rolebindings,verbs=get;list;watch;create;update;delete
+// +kubebuilder:rbac:groups=generation.atelier.dev,resources=runnerpools/status,verbs=patch
+// +kubebuilder:rbac:groups=generation.atelier.dev,resources=runners,verbs=create;patch;delete
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles,verbs=get;list;watch;create;update
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings,verbs=get;list;watch;create
 
 // The manager holds what it grants to runners, as the API server lets nobody grant more
 // than they have.

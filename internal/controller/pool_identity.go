@@ -76,7 +76,7 @@ func runnerRules(runner string) []rbacv1.PolicyRule {
 	}
 }
 
-// mailbox makes the Runner of a pod. It goes away with the pod.
+// mailbox makes the Runner of a pod.
 func mailbox(pool *v1alpha1.RunnerPool, pod *corev1.Pod) *v1alpha1.Runner {
 	return &v1alpha1.Runner{
 		ObjectMeta: metav1.ObjectMeta{
@@ -87,7 +87,6 @@ func mailbox(pool *v1alpha1.RunnerPool, pod *corev1.Pod) *v1alpha1.Runner {
 				"app.kubernetes.io/managed-by": managedBy,
 				v1alpha1.LabelPool:             pool.Name,
 			},
-			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(pod, corev1.SchemeGroupVersion.WithKind("Pod"))},
 		},
 		Spec: v1alpha1.RunnerSpec{PoolName: pool.Name, PodUID: pod.UID},
 	}

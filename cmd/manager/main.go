@@ -1,0 +1,121 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Command manager is the operator: it gives GenerationJobs to runners and runs the pods
+// of RunnerPools.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/atelier-dev/atelier/internal/controller"
+	"github.com/atelier-dev/atelier/internal/incluster"
+	"github.com/atelier-dev/atelier/internal/version"
+)
+
+// leaseName is the Lease by which managers agree on a leader.
+const leaseName = "atelier-manager"
+
+// options are what the command line sets.
+type options struct {
+	leaderElect          bool
+	leaderElectNamespace string
+	metricsAddress       string
+	probeAddress         string
+	controller           controller.Options
+	log                  zap.Options
+	printVersion         bool
+}
+
+func main() {
+	o := parseFlags()
+	if o.printVersion {
+		fmt.Println(version.Version)
+		return
+	}
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log)))
+	log := ctrl.Log.WithName("manager")
+	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+		log.Error(err, "Manager ended")
+		os.Exit(1)
+	}
+	log.Info("Manager stopped")
+}
+
+func parseFlags() options {
+	var o options
+	flag.BoolVar(&o.leaderElect, "leader-elect", false, "Work only while holding the lease "+leaseName+", so that of several managers one works at a time.")
+	flag.StringVar(&o.leaderElectNamespace, "leader-elect-namespace", os.Getenv("POD_NAMESPACE"), "Namespace of the lease. Defaults to $POD_NAMESPACE.")
+	flag.StringVar(&o.metricsAddress, "metrics-bind-address", "0", "Where to serve metrics over HTTPS to those whom the API server allows it, such as :8443. 0 serves none.")
+	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "Where to serve /healthz and /readyz. 0 serves none.")
+	flag.StringVar(&o.controller.RunnerImage, "runner-image", "atelier-runner", "Image of runners whose pool's template names none.")
+	flag.DurationVar(&o.controller.Backoff.Base, "backoff-base", time.Second, "Wait after a job's first failed attempt; each further one doubles it.")
+	flag.DurationVar(&o.controller.Backoff.Max, "backoff-max", 6*time.Minute, "Longest wait after a failed attempt.")
+	flag.BoolVar(&o.printVersion, "version", false, "Print the version and end.")
+	o.log.BindFlags(flag.CommandLine)
+	flag.Parse()
+	return o
+}
+
+// run works until the context ends.
+func run(ctx context.Context, o options) error {
+	config, err := clusterConfig()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(config, managerOptions(o))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(
+		controller.Setup(ctx, mgr, o.controller),
+		mgr.AddHealthzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("ping", healthz.Ping),
+	); err != nil {
+		return err
+	}
+	mgr.GetLogger().Info("Manager starts", "version", version.Version, "runnerImage", o.controller.RunnerImage)
+	return mgr.Start(ctx)
+}
+
+// clusterConfig is the pod's own service account in a cluster, and elsewhere what kubectl
+// would use.
+func clusterConfig() (*rest.Config, error) {
+	config, err := incluster.Config()
+	if errors.Is(err, incluster.ErrNotInCluster) {
+		return ctrl.GetConfig()
+	}
+	return config, err
+}
+
+func managerOptions(o options) ctrl.Options {
+	return ctrl.Options{
+		Scheme: controller.NewScheme(),
+		Cache:  controller.CacheOptions(),
+		Client: controller.ClientOptions(),
+		Metrics: metricsserver.Options{
+			BindAddress:    o.metricsAddress,
+			SecureServing:  true,
+			FilterProvider: filters.WithAuthenticationAndAuthorization,
+		},
+		HealthProbeBindAddress:  o.probeAddress,
+		LeaderElection:          o.leaderElect,
+		LeaderElectionID:        leaseName,
+		LeaderElectionNamespace: o.leaderElectNamespace,
+		// The process ends as soon as Start returns, so the next leader need not wait
+		// for the lease to run out.
+		LeaderElectionReleaseOnCancel: true,
+	}
+}
