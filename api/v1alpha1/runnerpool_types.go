@@ -101,7 +101,7 @@ type RunnerPoolStatus struct {
 // +kubebuilder:printcolumn:name="Busy",type=integer,JSONPath=`.status.busyRunners`
 // +kubebuilder:printcolumn:name="Pending",type=integer,JSONPath=`.status.pendingJobs`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be at most 52 lower-case letters, digits and '-', as runners are named <pool>-<number>",fieldPath=".metadata.name"
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be at most 52 lower-case letters, digits and '-', as runners are named <pool>-<number>"
 type RunnerPool struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

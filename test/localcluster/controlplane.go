@@ -222,6 +222,8 @@ func (c *controlPlane) startControllerManager() error {
 		"--root-ca-file=" + c.path("ca.crt"),
 		"--use-service-account-credentials=true",
 		"--leader-elect=false",
+		// Pods have a loopback address here, which endpoints may not have.
+		"--controllers=*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller",
 		// With the default limits it takes 5 seconds longer to get going.
 		"--kube-api-qps=500",
 		"--kube-api-burst=1000",

@@ -128,6 +128,7 @@ func (p *prober) watchReadiness(ctx context.Context, probe *corev1.Probe) {
 // each makes checks until next returns an error or ctx ends, and waits in between as
 // next says.
 func (p *prober) each(ctx context.Context, kind string, probe *corev1.Probe, next func(error) (time.Duration, error)) error {
+	begun := time.Now()
 	timer := time.NewTimer(time.Duration(probe.InitialDelaySeconds) * time.Second)
 	defer timer.Stop()
 	for {
@@ -140,8 +141,8 @@ func (p *prober) each(ctx context.Context, kind string, probe *corev1.Probe, nex
 		if ctx.Err() != nil {
 			return nil
 		}
-		if outcome != nil {
-			p.failed(kind, outcome)
+		if outcome != nil && time.Since(begun) >= period(probe) {
+			p.failed(kind, outcome) // earlier ones belong to starting
 		}
 		wait, err := next(outcome)
 		if errors.Is(err, errStarted) {
