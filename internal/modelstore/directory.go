@@ -109,7 +109,7 @@ func decode(name string, data []byte, into any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		return &ModelError{File: name, Field: wrongType.Field, Message: fmt.Sprintf("is a %s; must be %s", wrongType.Value, kindName(wrongType)), Err: err}
+		return &ModelError{File: name, Field: wrongType.Field, Message: fmt.Sprintf("is a JSON %s; must be %s", wrongType.Value, kindName(wrongType)), Err: err}
 	}
 	return &ModelError{File: name, Message: "must be a JSON object: " + err.Error(), Err: err}
 }

@@ -51,7 +51,12 @@ var errNotLoaded = errors.New("no model is loaded")
 func (p *Pipeline) IsHealthy() bool { return p.Health().Healthy }
 
 // Health says whether the pipeline is healthy, and why.
-func (p *Pipeline) Health() Health { return p.current().health() }
+func (p *Pipeline) Health() Health {
+	// Under the lock, so that nothing is closed while it is looked at.
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.parts.health()
+}
 
 // Loaded gives the model that is loaded.
 func (p *Pipeline) Loaded() (Model, bool) {
@@ -101,6 +106,7 @@ func (p *Pipeline) Unload() error {
 // unload closes what is loaded. The caller has the token.
 func (p *Pipeline) unload() error {
 	loaded := p.current()
+	p.set(parts{}) // First, so that no one looks at parts that are being closed.
 	left, err := loaded.close()
 	p.set(left)
 	return err
