@@ -1,0 +1,125 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package testenv starts a real API server for tests and installs config/default on it,
+// as kubectl does.
+package testenv
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+)
+
+// assetsEnv names the directory of etcd, kube-apiserver and kubectl.
+const assetsEnv = "KUBEBUILDER_ASSETS"
+
+// builtAssets is where `make` puts them, relative to the repository.
+const builtAssets = "bin/k8s/v1.37.2"
+
+// Environment is an API server with config/default installed. There is no controller
+// manager: nothing is garbage collected, and no Deployment starts pods.
+type Environment struct {
+	// Config is the cluster administrator's.
+	Config *rest.Config
+
+	root       string
+	kubeconfig string
+	server     *envtest.Environment
+}
+
+// Start starts the API server. Stop must be called, also after an error.
+func Start() (*Environment, error) {
+	root, err := repositoryRoot()
+	if err != nil {
+		return nil, err
+	}
+	assets := os.Getenv(assetsEnv)
+	if assets == "" {
+		assets = filepath.Join(root, builtAssets)
+	}
+	e := &Environment{root: root, server: &envtest.Environment{BinaryAssetsDirectory: assets}}
+	if e.Config, err = e.server.Start(); err != nil {
+		return e, fmt.Errorf("API server from %s (set %s, or run make): %w", assets, assetsEnv, err)
+	}
+	// No test waits for the client's own limiter.
+	e.Config.QPS = -1
+	return e, e.install()
+}
+
+// Stop ends the API server and removes its files.
+func (e *Environment) Stop() error {
+	if e == nil {
+		return nil
+	}
+	return errors.Join(e.server.Stop(), os.RemoveAll(filepath.Dir(e.kubeconfig)))
+}
+
+// install applies config/default and waits until its kinds are served.
+func (e *Environment) install() error {
+	dir, err := os.MkdirTemp("", "atelier-testenv-")
+	if err != nil {
+		return err
+	}
+	e.kubeconfig = filepath.Join(dir, "kubeconfig")
+	if err := os.WriteFile(e.kubeconfig, e.server.KubeConfig, 0o600); err != nil {
+		return err
+	}
+	if out, err := e.Kubectl("apply", "--server-side", "-k", filepath.Join(e.root, "config/default")); err != nil {
+		return fmt.Errorf("config/default: %w\n%s", err, out)
+	}
+	if out, err := e.Kubectl("wait", "--for=condition=Established", "crd", "--all"); err != nil {
+		return fmt.Errorf("config/crd: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// Kubectl runs kubectl as the cluster administrator, in the repository's root, and returns
+// what it prints to both of its outputs.
+func (e *Environment) Kubectl(args ...string) (string, error) {
+	command := exec.Command(e.server.ControlPlane.KubectlPath, append([]string{"--kubeconfig", e.kubeconfig}, args...)...)
+	command.Dir = e.root
+	out, err := command.CombinedOutput()
+	return string(out), err
+}
+
+// ServiceAccount returns the configuration of a client that acts as a service account.
+// Extra is what a token bound to an object carries besides, such as its pod's name.
+func (e *Environment) ServiceAccount(namespace, name string, extra map[string][]string) *rest.Config {
+	config := rest.CopyConfig(e.Config)
+	config.Impersonate = rest.ImpersonationConfig{
+		UserName: fmt.Sprintf("system:serviceaccount:%s:%s", namespace, name),
+		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
+		Extra:    extra,
+	}
+	return config
+}
+
+// Pod returns the configuration of a client that has the token of a pod's own service
+// account.
+func (e *Environment) Pod(namespace, name, uid, serviceAccount string) *rest.Config {
+	return e.ServiceAccount(namespace, serviceAccount, map[string][]string{
+		"authentication.kubernetes.io/pod-name": {name},
+		"authentication.kubernetes.io/pod-uid":  {uid},
+	})
+}
+
+// repositoryRoot is the directory of go.mod, at or above the working directory.
+func repositoryRoot() (string, error) {
+	dir, err := os.Getwd()
+	for err == nil {
+		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
+			return dir, nil
+		}
+		if dir == filepath.Dir(dir) {
+			err = errors.New("no go.mod at or above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "", err
+}
