@@ -44,6 +44,7 @@ type Config struct {
 // Agent runs what one Runner assigns to this process.
 type Agent struct {
 	config   Config
+	bootID   string
 	client   *Client
 	clock    clock.Clock
 	log      *slog.Logger
@@ -61,8 +62,10 @@ type Agent struct {
 	adopted types.UID
 	// current is the attempt in hand; nil when there is none.
 	current *attempt
-	// synced is true once the API server has said what there is to do.
-	synced bool
+	// watching is true once the API server has said what there is to do.
+	watching bool
+	// supplanted is true once another process of this pod has taken the Runner over.
+	supplanted bool
 	// stopping is true once the process has to end, with exit, at the latest at deadline.
 	stopping bool
 	exit     error
@@ -80,6 +83,7 @@ func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clo
 	ledger := newLedger(clock, progressInterval, firstStatus(config, bootID, pipeline.Health(), clock.Now()))
 	return &Agent{
 		config:  config,
+		bootID:  bootID,
 		client:  client,
 		clock:   clock,
 		log:     log.With("bootID", bootID),
@@ -98,9 +102,9 @@ func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clo
 	}
 }
 
-// Run works until ctx is done or the pipeline can't be mended, which gives
-// ErrPipelineUnhealthy. Either way the work in hand has stopped and the status says so,
-// unless that takes longer than the shutdown timeout.
+// Run works until ctx is done, the pipeline can't be mended (ErrPipelineUnhealthy) or
+// another process took over (ErrSupplanted). When it returns, the work in hand has
+// stopped and the status says so, unless that takes longer than the shutdown timeout.
 func (a *Agent) Run(ctx context.Context) error {
 	// An ending process still has things to learn and to say, so that the watcher and
 	// the writer outlive ctx.
@@ -114,23 +118,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	return a.loop(ctx)
 }
 
-// loop takes one event after another.
+// loop takes one event after another. What follows from an event is one write.
 func (a *Agent) loop(ctx context.Context) error {
 	terminated := ctx.Done()
 	for !a.over() {
+		var handle func()
 		select {
 		case runner := <-a.observed:
-			a.observe(runner)
+			handle = func() { a.observe(runner) }
 		case <-a.ledger.wrote:
-			a.written()
+			handle = a.written
 		case end := <-a.ends:
-			a.finish(end)
+			handle = func() { a.finish(end) }
 		case <-terminated:
 			terminated = nil
-			a.terminate(nil, "the process was told to end")
+			handle = func() { a.terminate(nil, "the process was told to end") }
 		case <-a.deadline:
 			return errors.Join(a.exit, errors.New("the shutdown timeout ended before everything was stopped and reported"))
 		}
+		a.ledger.batch(handle)
 	}
 	return a.exit
 }
@@ -149,7 +155,8 @@ func (a *Agent) act() {
 		return
 	}
 	edit := a.ledger.edit(now, func(s *v1alpha1.RunnerStatus) { record(s, d) })
-	for range d.crashed {
+	for _, k := range d.crashed {
+		a.log.Warn("Assignment was cut short by the end of an earlier process", "jobUID", k.uid, "attempt", k.attempt)
 		a.metrics.ended(crashed())
 	}
 	if d.take != nil {

@@ -287,6 +287,32 @@ func TestRestartReportsUnfinishedWorkAsCrashedAndKeepsTheRest(t *testing.T) {
 	c.awaitGone("ended")
 }
 
+func TestProcessThatIsSupplantedEndsWithoutAnotherWrite(t *testing.T) {
+	c := newCluster(t)
+	steps := make(gate)
+	c.runner(assignment("a", 1, "cat"))
+	old := c.start(withPipeline(&fakePipeline{onStep: steps.wait}))
+	old.awaitDrawing()
+	c.awaitPhase("a", v1alpha1.PhaseGenerating)
+	young := c.start()
+	c.Expect(old.awaitExit()).To(MatchError(ErrSupplanted))
+	c.Expect(*c.awaitPhase("a", v1alpha1.PhaseFailed)).To(haveError(v1alpha1.ReasonRunnerCrashed, true, Not(BeEmpty())))
+	c.Expect(c.status().BootID).To(Equal(young.agent.bootID))
+	c.Expect(c.status()).To(haveCondition(v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonStarted))
+	c.assign(assignment("a", 2, "cat"))
+	c.awaitPhase("a", v1alpha1.PhaseSucceeded)
+}
+
+func TestTerminationIsBoundedAlsoWithoutTheAPIServer(t *testing.T) {
+	c := newCluster(t)
+	c.runner()
+	p := c.start(withShutdown(50 * time.Millisecond))
+	c.Eventually(p.agent.Ready).Should(Succeed())
+	p.line.setDown(true)
+	p.sigterm()
+	c.Expect(p.awaitExit()).To(MatchError(ContainSubstring("shutdown timeout")))
+}
+
 func TestTerminationStopsWorkAndReportsItLost(t *testing.T) {
 	c := newCluster(t)
 	steps := make(gate)

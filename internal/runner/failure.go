@@ -23,6 +23,10 @@ var (
 // process starts with a new one.
 var ErrPipelineUnhealthy = errors.New("the pipeline is unhealthy after a reload")
 
+// ErrSupplanted is why the process ends when another one reports for the same pod: a
+// Runner's status has one writer.
+var ErrSupplanted = errors.New("another process of this pod reports to the Runner")
+
 // failure is why an attempt failed, as it is reported.
 type failure struct {
 	reason    string

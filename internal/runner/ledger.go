@@ -27,7 +27,7 @@ type ledger struct {
 	// resourceVersion of the Runner the status was decided on; empty while there is
 	// no Runner that is ours to write.
 	resourceVersion string
-	// held is true while a newer version of the Runner is being decided on.
+	// held is true during a batch.
 	held bool
 	// version counts the edits, urgent is the newest urgent one and written the
 	// newest that the API server has.
@@ -77,12 +77,18 @@ func (l *ledger) read() *v1alpha1.RunnerStatus {
 	return l.status.DeepCopy()
 }
 
-// hold stops writing until attach or detach: the agent has seen another version of the
-// Runner and is about to decide on it.
-func (l *ledger) hold() {
+// batch runs change and has everything that it edits written together.
+func (l *ledger) batch(change func()) {
+	l.setHeld(true)
+	defer l.setHeld(false)
+	change()
+}
+
+func (l *ledger) setHeld(held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held = true
+	l.held = held
+	l.broadcast()
 }
 
 // attach says that the status was decided on this version of the Runner, against which
@@ -90,7 +96,6 @@ func (l *ledger) hold() {
 func (l *ledger) attach(runner *v1alpha1.Runner) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held = false
 	if l.resourceVersion == "" || newer(runner.ResourceVersion, l.resourceVersion) {
 		l.resourceVersion = runner.ResourceVersion
 	}
@@ -108,7 +113,6 @@ func (l *ledger) attach(runner *v1alpha1.Runner) {
 func (l *ledger) detach() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held = false
 	l.resourceVersion = ""
 	l.broadcast()
 }

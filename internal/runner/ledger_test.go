@@ -92,9 +92,11 @@ func TestLedgerWritesOnlyAgainstTheVersionItWasDecidedOn(t *testing.T) {
 	g.Expect(base(l).resourceVersion).To(Equal("13"))
 
 	l.edit(now, nothing)
-	l.hold()
-	g.Expect(base(l)).To(BeZero(), "nothing is written while something newer is decided on")
-	l.attach(version("14", 2))
+	l.batch(func() {
+		l.edit(now, nothing)
+		g.Expect(base(l)).To(BeZero(), "nothing is written while something newer is decided on")
+		l.attach(version("14", 2))
+	})
 	g.Expect(base(l).resourceVersion).To(Equal("14"))
 
 	l.detach()

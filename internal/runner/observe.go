@@ -9,16 +9,14 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// observe takes the Runner as the API server shows it, nil for none. Nothing is written
-// until everything is decided, so that no write speaks of what is out of date already.
+// observe takes the Runner as the API server shows it, nil for none.
 func (a *Agent) observe(runner *v1alpha1.Runner) {
-	a.sync()
-	if runner != nil && a.runner != nil && !newer(runner.ResourceVersion, a.runner.ResourceVersion) {
+	if a.watching && !a.changed(runner) {
 		return
 	}
-	a.ledger.hold()
+	a.noteWatching()
 	a.runner = runner
-	if runner == nil || runner.Spec.PodUID != a.config.PodUID {
+	if runner == nil || runner.Spec.PodUID != a.config.PodUID || a.isSupplanted() {
 		a.leave()
 		return
 	}
@@ -29,12 +27,21 @@ func (a *Agent) observe(runner *v1alpha1.Runner) {
 	a.ledger.attach(runner)
 }
 
-// sync notes the moment from which the process could take assignments.
-func (a *Agent) sync() {
-	if a.synced {
+// changed reports whether a Runner is news. The watch and the writer both read it, and
+// not in the same order.
+func (a *Agent) changed(runner *v1alpha1.Runner) bool {
+	if runner == nil || a.runner == nil {
+		return runner != a.runner
+	}
+	return newer(runner.ResourceVersion, a.runner.ResourceVersion)
+}
+
+// noteWatching notes the moment from which the process could take assignments.
+func (a *Agent) noteWatching() {
+	if a.watching {
 		return
 	}
-	a.synced = true
+	a.watching = true
 	ready := a.clock.Now()
 	took := ready.Sub(a.config.StartTime)
 	a.metrics.startToReady.Set(took.Seconds())
@@ -45,14 +52,26 @@ func (a *Agent) sync() {
 	})
 }
 
-// leave stops what a Runner that is not there, or not ours, can't have asked for.
+// isSupplanted reports whether the status, after this process wrote it, is another's.
+func (a *Agent) isSupplanted() bool {
+	boot := a.runner.Status.BootID
+	if a.ready.Load() && boot != "" && boot != a.bootID {
+		a.supplanted = true
+	}
+	return a.supplanted
+}
+
+// leave stops everything, as there is no Runner that could have asked for it.
 func (a *Agent) leave() {
 	a.ledger.detach()
 	a.ready.Store(false)
 	a.adopted = ""
-	if a.runner == nil {
+	switch {
+	case a.supplanted:
+		a.terminate(ErrSupplanted, ErrSupplanted.Error())
+	case a.runner == nil:
 		a.log.Info("Waiting: there is no Runner of this name")
-	} else {
+	default:
 		a.log.Info("Waiting: the Runner of this name is another pod's", "podUID", a.runner.Spec.PodUID, "ownPodUID", a.config.PodUID)
 	}
 	a.act()

@@ -126,11 +126,13 @@ func (w *work) load(ctx context.Context, model pipeline.Model, reload bool) erro
 	if err != nil {
 		return err
 	}
+	if fresh {
+		w.log.Info("Model loaded", "model", model.Name, "seconds", took.Seconds())
+	}
 	w.edit(soon, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
 		r.ModelLoaded = true
 		if fresh {
 			s.Model = loadedModel(&w.assignment.Model, w.clock.Now(), took)
-			w.log.Info("Model loaded", "model", model.Name, "seconds", took.Seconds())
 		}
 		if device, ok := w.pipeline.Device(); ok {
 			s.Device = usedDevice(device)

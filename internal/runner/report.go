@@ -59,8 +59,8 @@ func ended(r *v1alpha1.AssignmentReport) bool {
 	return r.Phase == v1alpha1.PhaseSucceeded || r.Phase == v1alpha1.PhaseFailed
 }
 
-// enter moves a report on to a phase. Progress never goes down.
-func enter(r *v1alpha1.AssignmentReport, phase v1alpha1.Phase, progress int32) {
+// advance moves a report on to a phase. Progress never goes down.
+func advance(r *v1alpha1.AssignmentReport, phase v1alpha1.Phase, progress int32) {
 	r.Phase = phase
 	r.Progress = max(r.Progress, progress)
 }
@@ -82,7 +82,7 @@ func generatingProgress(done, total int) int32 {
 
 // succeed ends a report with its outputs.
 func succeed(r *v1alpha1.AssignmentReport, outputs []v1alpha1.Output) {
-	enter(r, v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded)
+	advance(r, v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded)
 	r.Outputs = outputs
 }
 

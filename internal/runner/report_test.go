@@ -44,15 +44,15 @@ func TestProgressNeverGoesDown(t *testing.T) {
 		}
 		last = r.Progress
 	}
-	enter(&r, v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading)
+	advance(&r, v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading)
 	grows("loading")
-	enter(&r, v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating)
+	advance(&r, v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating)
 	grows("generating")
 	for _, steps := range [][2]int{{1, 4}, {2, 4}, {2, 5}, {3, 5}, {5, 5}} {
 		stepped(&r, steps[0], steps[1])
 		grows("a step")
 	}
-	enter(&r, v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading)
+	advance(&r, v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading)
 	grows("an earlier phase")
 	fail(&r, lost())
 	grows("failing")

@@ -187,7 +187,7 @@ func (w *work) enter(ctx context.Context, phase v1alpha1.Phase, progress int32, 
 		return err
 	}
 	w.edit(now, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
-		enter(r, phase, progress)
+		advance(r, phase, progress)
 		if change != nil {
 			change(s, r)
 		}

@@ -61,7 +61,8 @@ func TestFailingWritesAreNeverHot(t *testing.T) {
 	p.line.set(all(refused))
 	c.assign(assignment("b", 1, "cat"))
 
-	// A minute in steps of 100 ms, each after the writer had its chance.
+	c.Eventually(p.line.count).Should(Equal(before + 1))
+	// A minute in steps of 100 ms, each while the writer waits to try again.
 	for range 600 {
 		c.Eventually(clock.HasWaiters).Should(BeTrue())
 		clock.Step(100 * time.Millisecond)
