@@ -28,12 +28,15 @@ type File struct {
 // a reader or a crash finds the whole old file or none. Saving again gives the same
 // file. Neither .. nor a symbolic link leads out of dir.
 func Save(dir, name string, data []byte) (File, error) {
+	file := filepath.FromSlash(name)
+	if !filepath.IsLocal(file) || filepath.Clean(file) == "." {
+		return File{}, fmt.Errorf("saving %q: the path must be relative, name a file and stay inside the outputs directory", name)
+	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return File{}, fmt.Errorf("outputs directory: %w", err)
 	}
 	defer root.Close()
-	file := filepath.FromSlash(name)
 	if err := makeFolders(root, filepath.Dir(file)); err != nil {
 		return File{}, fmt.Errorf("saving %s: %w", name, err)
 	}
