@@ -1,0 +1,149 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package diffusion
+
+import (
+	"errors"
+	"math"
+	"strings"
+	"testing"
+)
+
+func parse(t *testing.T, options string) Config {
+	t.Helper()
+	config, err := ParseConfig([]byte(`{"_class_name":"EulerDiscreteScheduler"` + options + `}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config
+}
+
+func TestOptionsAreRefusedByName(t *testing.T) {
+	for options, want := range map[string][2]string{
+		`,"num_train_timesteps":1`:                                {"num_train_timesteps", "from 2"},
+		`,"num_train_timesteps":"1000"`:                           {"num_train_timesteps", "whole number"},
+		`,"beta_schedule":"sigmoid"`:                              {"beta_schedule", "linear, scaled_linear, squaredcos_cap_v2"},
+		`,"beta_start":0`:                                         {"beta_start", "between 0 and 1"},
+		`,"beta_end":1e400`:                                       {"beta_end", "number"},
+		`,"prediction_type":"flow"`:                               {"prediction_type", "epsilon, v_prediction, sample"},
+		`,"timestep_spacing":"even"`:                              {"timestep_spacing", "linspace, leading, trailing"},
+		`,"timestep_type":"continuous"`:                           {"timestep_type", "not supported"},
+		`,"interpolation_type":"cubic"`:                           {"interpolation_type", "linear, log_linear"},
+		`,"final_sigmas_type":"one"`:                              {"final_sigmas_type", "zero, sigma_min"},
+		`,"steps_offset":-1`:                                      {"steps_offset", "from 0"},
+		`,"sigma_min":-1`:                                         {"sigma_min", "above 0"},
+		`,"use_karras_sigmas":1`:                                  {"use_karras_sigmas", "true or false"},
+		`,"use_beta_sigmas":true`:                                 {"use_beta_sigmas", "not supported"},
+		`,"use_karras_sigmas":true,"use_exponential_sigmas":true`: {"use_exponential_sigmas", "together"},
+		`,"trained_betas":[0.1]`:                                  {"trained_betas", "from 2"},
+		`,"trained_betas":[0.1,2]`:                                {"trained_betas", "number 1 is 2"},
+		`,"trained_betas":"` + strings.Repeat("x", 10_000) + `"`:  {"trained_betas", "…"},
+		`,"frobnicate":true`:                                      {"frobnicate", "not an option"},
+	} {
+		_, err := New("EulerDiscreteScheduler", parse(t, options), 5)
+		var bad *ConfigError
+		if !errors.As(err, &bad) || bad.Field != want[0] || !strings.Contains(bad.Message, want[1]) || len(bad.Message) > 200 {
+			t.Errorf("%.60s: got %v, want %s with %q", options, err, want[0], want[1])
+		}
+	}
+}
+
+// TestOptionsOfOtherSchedulersAreIgnored covers a configuration used with another class.
+func TestOptionsOfOtherSchedulersAreIgnored(t *testing.T) {
+	config := parse(t, `,"_diffusers_version":"0.42.1","skip_prk_steps":true,"set_alpha_to_one":false,"clip_sample":false,"trained_betas":null,"use_beta_sigmas":false`)
+	if _, err := New("EulerDiscreteScheduler", config, 5); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestParseConfigRefusesWhatIsNoConfiguration(t *testing.T) {
+	for data, want := range map[string]string{"": "", "[]": "", "{}": "_class_name", `{"_class_name":3}`: "_class_name", `{"_class_name":""}`: "_class_name"} {
+		_, err := ParseConfig([]byte(data))
+		var bad *ConfigError
+		if !errors.As(err, &bad) || bad.Field != want {
+			t.Errorf("%s: got %v", data, err)
+		}
+	}
+	var bad *ConfigError
+	if _, err := New("DreamScheduler", parse(t, ""), 5); !errors.As(err, &bad) || !strings.Contains(bad.Message, "EulerDiscreteScheduler") {
+		t.Errorf("an unknown class: %v", err)
+	}
+}
+
+func TestStepsWithinTheTraining(t *testing.T) {
+	config := parse(t, `,"num_train_timesteps":10`)
+	for steps, ok := range map[int]bool{-1: false, 0: false, 1: true, 10: true, 11: false} {
+		_, err := New("EulerDiscreteScheduler", config, steps)
+		var bad *StepsError
+		if ok != (err == nil) || err != nil && !errors.As(err, &bad) {
+			t.Errorf("%d steps: %v", steps, err)
+		}
+	}
+}
+
+func TestAddNoise(t *testing.T) {
+	scheduler, err := New("EulerDiscreteScheduler", parse(t, ""), 4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample := []float32{1, 2}
+	scheduler.AddNoise(0, sample, []float32{1, -1})
+	// The first sigma of the defaults with linspace is the largest: √((1−ᾱ)/ᾱ) at 999.
+	if sigma := scheduler.InitNoiseSigma(); sample[0] != 1+sigma || sample[1] != 2-sigma {
+		t.Errorf("got %v with sigma %v", sample, sigma)
+	}
+}
+
+func TestGuide(t *testing.T) {
+	uncond, cond := []float32{1, 2}, []float32{3, 1}
+	out := make([]float32, 2)
+	Guide(out, uncond, cond, 2)
+	if out[0] != 5 || out[1] != 0 {
+		t.Errorf("got %v", out)
+	}
+	Guide(uncond, uncond, cond, 1)
+	if uncond[0] != 3 || uncond[1] != 1 {
+		t.Errorf("in place, with scale 1: %v", uncond)
+	}
+}
+
+// TestRescaleGuidance compares with numbers from diffusers' rescale_noise_cfg.
+func TestRescaleGuidance(t *testing.T) {
+	cond := []float32{1, 2, 3, 5}
+	for rescale, want := range map[float32][]float32{
+		0:   {2, 4, 7, 9},
+		1:   {1.098588467, 2.197176933, 3.845059633, 4.943648338},
+		0.7: {1.369011879, 2.738023758, 4.791542053, 6.160553932},
+	} {
+		guided := []float32{2, 4, 7, 9}
+		RescaleGuidance(guided, cond, rescale)
+		if worst(guided, want) > 1e-6 {
+			t.Errorf("%v: got %v, want %v", rescale, guided, want)
+		}
+	}
+}
+
+func FuzzNew(f *testing.F) {
+	f.Add([]byte(`{"_class_name":"EulerDiscreteScheduler","timestep_spacing":"trailing"}`), 61)
+	f.Add([]byte(`{"_class_name":"EulerDiscreteScheduler","use_karras_sigmas":true,"sigma_min":1e30,"sigma_max":1e-30}`), 7)
+	f.Add([]byte(`{"_class_name":"EulerDiscreteScheduler","num_train_timesteps":99999,"rescale_betas_zero_snr":true,"beta_end":0.999999}`), 1)
+	f.Fuzz(func(t *testing.T, data []byte, steps int) {
+		config, err := ParseConfig(data)
+		if err != nil {
+			return
+		}
+		scheduler, err := New("EulerDiscreteScheduler", config, steps)
+		if err != nil {
+			return
+		}
+		if n := len(scheduler.Timesteps()); n < steps || n > steps+1 {
+			t.Errorf("%d timesteps for %d steps", n, steps)
+		}
+		sample, prediction := []float32{1, -1}, []float32{0.5, math.Pi}
+		for i := range scheduler.Timesteps() {
+			scheduler.ScaleModelInput(i, prediction, sample)
+			scheduler.Step(i, sample, prediction, nil)
+		}
+	})
+}

@@ -1,0 +1,142 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package modelstore
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// tree makes a models directory with a model, files and links in and out of it.
+func tree(t testing.TB) (models, outside string) {
+	t.Helper()
+	base := t.TempDir()
+	models, outside = filepath.Join(base, "models"), filepath.Join(base, "outside")
+	for _, folder := range []string{filepath.Join(models, "family", "tiny"), outside} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, file := range []string{filepath.Join(models, "file"), filepath.Join(outside, "secret")} {
+		if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{
+		"alias": "family/tiny", "away": outside, "up": "..", "family/away": "../../outside", "family/back": "../family/tiny", "loop": "loop",
+	} {
+		if err := os.Symlink(to, filepath.Join(models, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return models, outside
+}
+
+func TestResolve(t *testing.T) {
+	models, _ := tree(t)
+	real, err := filepath.EvalSymlinks(models)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"family/tiny", "alias", "family/back", "family/../family/tiny"} {
+		got, err := Resolve(models, path)
+		if want := filepath.Join(real, "family", "tiny"); err != nil || got != want {
+			t.Errorf("%s gives %s (%v), want %s", path, got, err, want)
+		}
+	}
+	for path, want := range map[string]string{
+		"../outside": "relative", "/etc": "relative", "": "relative", "family/../../outside": "relative",
+		"away": "leads out", "up": "leads out", "family/away": "leads out", "up/outside": "leads out",
+		"missing": "no such directory", "family/missing/deeper": "no such directory", "file": "is a file",
+	} {
+		got, err := Resolve(models, path)
+		var defect *ModelError
+		if !errors.As(err, &defect) || defect.File != path || !strings.Contains(defect.Message, want) {
+			t.Errorf("%q gives %s and %v, want an error with %q", path, got, err, want)
+		}
+	}
+	if got, err := Resolve(models, "loop"); err == nil {
+		t.Errorf("a loop gives %s", got)
+	}
+	var defect *ModelError
+	if _, err := Resolve(filepath.Join(models, "nothing"), "tiny"); err == nil || errors.As(err, &defect) {
+		t.Errorf("a missing models directory gives %v, which must not blame the model", err)
+	}
+}
+
+func TestDirectoryKeepsInside(t *testing.T) {
+	models, outside := tree(t)
+	if err := os.Symlink(filepath.Join(outside, "secret"), filepath.Join(models, "family", "tiny", "model_index.json")); err != nil {
+		t.Fatal(err)
+	}
+	d, err := Open(filepath.Join(models, "family", "tiny"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	for _, name := range []string{"model_index.json", "../../file", "/etc/passwd"} {
+		if data, err := d.Read(name); err == nil {
+			t.Errorf("%s gives %q", name, data)
+		}
+		if path, err := d.File(name); err == nil {
+			t.Errorf("%s is at %s", name, path)
+		}
+		if data, err := d.ReadOptional(name); err == nil {
+			t.Errorf("optional %s gives %q", name, data)
+		}
+	}
+	if data, err := d.ReadOptional("tokenizer/special_tokens_map.json"); err != nil || data != nil {
+		t.Errorf("an optional file that is missing gives %q (%v)", data, err)
+	}
+}
+
+func TestModelErrorNamesFileAndField(t *testing.T) {
+	cause := errors.New("cause")
+	err := &ModelError{File: "unet/config.json", Field: "in_channels", Message: "is 9; must be 4", Err: cause}
+	if got, want := err.Error(), "model file unet/config.json: in_channels: is 9; must be 4"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if !errors.Is(err, cause) {
+		t.Error("the cause is lost")
+	}
+}
+
+// FuzzReadConfig reads a model whose four configurations are the fuzzer's. What is
+// accepted must be within bounds.
+func FuzzReadConfig(f *testing.F) {
+	index := `{"_class_name":"StableDiffusionPipeline","text_encoder":["a","b"],"tokenizer":["a","b"],"unet":["a","b"],"scheduler":["a","b"]}`
+	f.Add(index, `{"hidden_size":16,"vocab_size":544,"max_position_embeddings":77}`,
+		`{"sample_size":8,"in_channels":4,"cross_attention_dim":16}`, `{"latent_channels":4,"block_out_channels":[8,16],"shift_factor":null}`)
+	f.Add(`{"_class_name":1}`, `[]`, `{"sample_size":1e99}`, `{"block_out_channels":[1,2,3,4,5,6,7,8,9,10]}`)
+	f.Add(``, `null`, `{"in_channels":-1}`, `{"scaling_factor":1e-300}`)
+	dir := f.TempDir()
+	for _, part := range []string{TextEncoder, UNet, VAEDecoder} {
+		if err := os.Mkdir(filepath.Join(dir, part), 0o700); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Fuzz(func(t *testing.T, index, text, unet, vae string) {
+		for name, data := range map[string]string{IndexFile: index, ConfigFile(TextEncoder): text, ConfigFile(UNet): unet, ConfigFile(VAEDecoder): vae} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		config, err := d.ReadConfig()
+		var defect *ModelError
+		switch {
+		case err != nil && !errors.As(err, &defect):
+			t.Errorf("got %v, want a ModelError", err)
+		case err == nil && (config.VAE.Scale() > 128 || config.UNet.SampleSize*config.VAE.Scale() > 1<<17):
+			t.Errorf("accepted %+v", config)
+		}
+	})
+}
