@@ -115,6 +115,16 @@ func (n *namespace) pods(g Gomega) []string {
 	return names
 }
 
+// update changes an object that others write too.
+func update[T client.Object](n *namespace, object T, change func()) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		g.Expect(admin.Get(n.ctx, client.ObjectKeyFromObject(object), object)).To(Succeed())
+		change()
+		g.Expect(admin.Update(n.ctx, object)).To(Succeed())
+	}).Should(Succeed())
+}
+
 // podUID returns the uid of a pod, empty where there is none, for Eventually.
 func (n *namespace) podUID(name string) func() types.UID {
 	return func() types.UID {
@@ -211,6 +221,13 @@ func (r *fakeRunner) assignments(g Gomega) []string {
 		assigned = append(assigned, fmt.Sprintf("%s/%d", a.JobName, a.Attempt))
 	}
 	return assigned
+}
+
+// job waits for an assignment and returns its job's name.
+func (r *fakeRunner) job() string {
+	GinkgoHelper()
+	Eventually(r.assignments).ShouldNot(BeEmpty())
+	return r.get(Default).Spec.Assignments[0].JobName
 }
 
 // write changes the runner's status.

@@ -106,8 +106,9 @@ var _ = Describe("A job", func() {
 	It("takes its parameters from the job, then the model", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
 		model := n.createModel("emoji")
-		model.Spec.Defaults = &v1alpha1.ModelDefaults{Steps: ptr.To[int32](12), GuidanceScale: ptr.To(3.5), Width: ptr.To[int32](64)}
-		Expect(admin.Update(ctx, model)).To(Succeed())
+		update(n, model, func() {
+			model.Spec.Defaults = &v1alpha1.ModelDefaults{Steps: ptr.To[int32](12), GuidanceScale: ptr.To(3.5), Width: ptr.To[int32](64)}
+		})
 		n.createPool()
 		n.createJob("apple", func(spec *v1alpha1.GenerationJobSpec) {
 			spec.Steps, spec.Seed = ptr.To[int32](7), ptr.To[int64](42)
