@@ -1,0 +1,231 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package api_test applies manifests to a real API server, as users do.
+package api_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	. "github.com/onsi/gomega"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/test/testenv"
+)
+
+var env *testenv.Environment
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	var err error
+	env, err = testenv.Start()
+	defer func() {
+		if err := env.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// apply applies a manifest with kubectl and returns what that prints.
+func apply(t *testing.T, kind, name, body string) (string, error) {
+	t.Helper()
+	manifest := fmt.Sprintf("apiVersion: generation.atelier.dev/v1alpha1\nkind: %s\nmetadata:\n  name: %s\n  namespace: default\n%s", kind, name, body)
+	path := filepath.Join(t.TempDir(), "manifest.yaml")
+	if err := os.WriteFile(path, []byte(manifest), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return env.Kubectl("apply", "-f", path)
+}
+
+// spec indents the fields of a spec below "spec:".
+func spec(fields ...string) string {
+	return "spec:\n  " + strings.Join(fields, "\n  ") + "\n"
+}
+
+const (
+	modelRef = "modelRef: {name: emoji}"
+	prompt   = "prompt: a red apple"
+	source   = "source: {path: emoji}"
+)
+
+// TestRefusals applies objects with one thing wrong: what kubectl prints must name the
+// field and say what would be right.
+func TestRefusals(t *testing.T) {
+	job := func(field string) string { return spec(modelRef, prompt, field) }
+	tests := []struct {
+		kind, body string
+		says       []string
+	}{
+		{"GenerationJob", spec(prompt), []string{"spec.modelRef: Required value"}},
+		{"GenerationJob", spec(modelRef), []string{"spec.prompt: Required value"}},
+		{"GenerationJob", spec(modelRef, `prompt: ""`), []string{"spec.prompt", "should be at least 1 chars long"}},
+		{"GenerationJob", spec(modelRef, "prompt: "+strings.Repeat("a", 8193)), []string{"spec.prompt", "may not be more than 8192"}},
+		{"GenerationJob", spec("modelRef: {name: Emoji_1}", prompt), []string{"spec.modelRef.name", "lower-case letters, digits, '-' and '.'"}},
+		{"GenerationJob", spec("modelRef: {}", prompt), []string{"spec.modelRef.name: Required value"}},
+		{"GenerationJob", job("poolRef: {name: ''}"), []string{"spec.poolRef.name", "at least 1 chars long"}},
+		{"GenerationJob", job("steps: 0"), []string{"spec.steps", "greater than or equal to 1"}},
+		{"GenerationJob", job("steps: 1001"), []string{"spec.steps", "less than or equal to 1000"}},
+		{"GenerationJob", job("steps: many"), []string{"spec.steps", "must be of type integer"}},
+		{"GenerationJob", job("guidanceScale: -1"), []string{"spec.guidanceScale", "greater than or equal to 0"}},
+		{"GenerationJob", job("guidanceScale: 101"), []string{"spec.guidanceScale", "less than or equal to 100"}},
+		{"GenerationJob", job("seed: -1"), []string{"spec.seed", "greater than or equal to 0"}},
+		{"GenerationJob", job("seed: 9007199254740992"), []string{"spec.seed", "less than or equal to 9007199254740976"}},
+		{"GenerationJob", job("width: 65"), []string{"spec.width", "multiple of 8"}},
+		{"GenerationJob", job("width: 0"), []string{"spec.width", "greater than or equal to 8"}},
+		{"GenerationJob", job("height: 4104"), []string{"spec.height", "less than or equal to 4096"}},
+		{"GenerationJob", job("scheduler: Euler"), []string{"spec.scheduler", `supported values: "EulerDiscreteScheduler"`}},
+		{"GenerationJob", job("images: 17"), []string{"spec.images", "less than or equal to 16"}},
+		{"GenerationJob", job("output: {format: GIF}"), []string{"spec.output.format", `supported values: "PNG"`}},
+		{"GenerationJob", job("output: {directory: /etc}"), []string{"spec.output.directory", "relative path", "such as album/cats"}},
+		{"GenerationJob", job("output: {directory: a/../../b}"), []string{"spec.output.directory", "relative path"}},
+		{"GenerationJob", job("backoffLimit: -1"), []string{"spec.backoffLimit", "greater than or equal to 0"}},
+		{"GenerationJob", job("promt: x"), []string{`unknown field "spec.promt"`}},
+		{"Model", "", []string{"spec: Required value"}},
+		{"Model", spec("source: {path: ../up}"), []string{"spec.source.path", "relative path", "such as stable-diffusion-v1-5"}},
+		{"Model", spec("source: {path: /models}"), []string{"spec.source.path", "relative path"}},
+		{"Model", spec(source, "defaults: {width: 12}"), []string{"spec.defaults.width", "multiple of 8"}},
+		{"RunnerPool", spec("minRunners: 2"), []string{"spec.minRunners", "must not be above maxRunners"}},
+		{"RunnerPool", spec("minRunners: 3", "maxRunners: 2"), []string{"spec.minRunners", "must not be above maxRunners"}},
+		{"RunnerPool", spec("maxRunners: 0"), []string{"spec.maxRunners", "greater than or equal to 1"}},
+		{"RunnerPool", spec("slots: 17"), []string{"spec.slots", "less than or equal to 16"}},
+		{"RunnerPool", spec("idleTimeout: soon"), []string{"spec.idleTimeout", "duration"}},
+		{"RunnerPool", spec("idleTimeout: -1s"), []string{"spec.idleTimeout", "must not be negative, such as 10m"}},
+		{"RunnerPool", spec("template: [1]"), []string{"spec.template", "must be of type object"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.kind+" "+strings.TrimSpace(tt.says[0]), func(t *testing.T) {
+			g := NewWithT(t)
+			out, err := apply(t, tt.kind, "refused", tt.body)
+			g.Expect(err).To(HaveOccurred(), out)
+			for _, text := range tt.says {
+				g.Expect(out).To(ContainSubstring(text))
+			}
+		})
+	}
+}
+
+func TestPoolNamesAreShort(t *testing.T) {
+	g := NewWithT(t)
+	for _, name := range []string{"a.b", strings.Repeat("a", 53)} {
+		out, err := apply(t, "RunnerPool", name, "spec: {}\n")
+		g.Expect(err).To(HaveOccurred(), out)
+		g.Expect(out).To(And(ContainSubstring("metadata.name"), ContainSubstring("at most 52 lower-case letters")))
+	}
+	out, err := apply(t, "RunnerPool", strings.Repeat("a", 52), "spec: {}\n")
+	g.Expect(err).NotTo(HaveOccurred(), out)
+}
+
+func TestJobSpecIsImmutable(t *testing.T) {
+	g := NewWithT(t)
+	out, err := apply(t, "GenerationJob", "immutable", spec(modelRef, prompt))
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	out, err = apply(t, "GenerationJob", "immutable", spec(modelRef, "prompt: a green apple"))
+	g.Expect(err).To(HaveOccurred())
+	g.Expect(out).To(ContainSubstring("spec can't be changed after creation; create another job"))
+	out, err = env.Kubectl("label", "generationjob", "immutable", "a=b")
+	g.Expect(err).NotTo(HaveOccurred(), out)
+}
+
+func TestPrecomputeEmbeddingWarns(t *testing.T) {
+	g := NewWithT(t)
+	// A policy takes effect a moment after it was created.
+	g.Eventually(func() string {
+		out, err := apply(t, "GenerationJob", "precompute", spec(modelRef, prompt, "precomputeEmbedding: true"))
+		g.Expect(err).NotTo(HaveOccurred(), out)
+		deleted, err := env.Kubectl("delete", "generationjob", "precompute")
+		g.Expect(err).NotTo(HaveOccurred(), deleted)
+		return out
+	}, "20s").Should(And(
+		ContainSubstring("Warning: "),
+		ContainSubstring(v1alpha1.PlaceholderEmbeddingWarning),
+		ContainSubstring("generationjob.generation.atelier.dev/precompute created"),
+	))
+	out, err := apply(t, "GenerationJob", "plain", spec(modelRef, prompt, "precomputeEmbedding: false"))
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(out).NotTo(ContainSubstring("Warning"))
+}
+
+// TestNewObjectsAreInProgress sees to it that GitOps tools do not take an object that no
+// manager has looked at for done.
+func TestNewObjectsAreInProgress(t *testing.T) {
+	g := NewWithT(t)
+	for kind, body := range map[string]string{"GenerationJob": spec(modelRef, prompt), "Model": spec(source), "RunnerPool": "spec: {}\n"} {
+		out, err := apply(t, kind, "unseen", body)
+		g.Expect(err).NotTo(HaveOccurred(), out)
+		out, err = env.Kubectl("get", kind, "unseen", "-o", "jsonpath={.status.observedGeneration}")
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(out).To(Equal("-1"))
+	}
+}
+
+// TestWhatPeopleSee checks the columns, short names and selectable fields.
+func TestWhatPeopleSee(t *testing.T) {
+	g := NewWithT(t)
+	out, err := apply(t, "GenerationJob", "seen", spec(modelRef, prompt))
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	out, err = env.Kubectl("patch", "generationjob", "seen", "--subresource=status", "--type=merge", "-p",
+		`{"status": {"phase": "Generating", "progress": 42, "runner": {"name": "default-0", "podUID": "1"}}}`)
+	g.Expect(err).NotTo(HaveOccurred(), out)
+
+	out, err = env.Kubectl("get", "gj", "--field-selector", "status.phase=Generating,spec.modelRef.name=emoji")
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	lines := strings.Split(strings.TrimSpace(out), "\n")
+	g.Expect(lines).To(HaveLen(2), out)
+	g.Expect(strings.Fields(lines[0])).To(Equal([]string{"NAME", "MODEL", "PHASE", "PROGRESS", "RUNNER", "AGE"}))
+	g.Expect(strings.Fields(lines[1])[:5]).To(Equal([]string{"seen", "emoji", "Generating", "42", "default-0"}))
+
+	out, err = env.Kubectl("get", "gj", "--field-selector", "status.phase=Succeeded")
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	g.Expect(out).To(ContainSubstring("No resources found"))
+
+	for _, tt := range []struct {
+		kind, body string
+		columns    []string
+	}{
+		{"Model", spec(source), []string{"NAME", "SOURCE", "LOADED", "LOADABLE", "AGE"}},
+		{"RunnerPool", "spec: {}\n", []string{"NAME", "RUNNERS", "READY", "BUSY", "PENDING", "AGE"}},
+		{"Runner", spec("poolName: seen", "podUID: '1'"), []string{"NAME", "POOL", "READY", "HEALTHY", "DEVICE", "MODEL", "PHASE", "AGE"}},
+	} {
+		out, err := apply(t, tt.kind, "seen", tt.body)
+		g.Expect(err).NotTo(HaveOccurred(), out)
+		out, err = env.Kubectl("get", tt.kind, "seen")
+		g.Expect(err).NotTo(HaveOccurred(), out)
+		header, _, _ := strings.Cut(out, "\n")
+		g.Expect(strings.Fields(header)).To(Equal(tt.columns))
+	}
+	for short, name := range map[string]string{"gm": "model", "rp": "runnerpool"} {
+		out, err := env.Kubectl("get", short, "seen", "-o", "name")
+		g.Expect(err).NotTo(HaveOccurred(), out)
+		g.Expect(out).To(HavePrefix(name + ".generation.atelier.dev/"))
+	}
+	out, err = env.Kubectl("explain", "gj.spec.guidanceScale")
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	g.Expect(out).To(ContainSubstring("how strongly the picture follows the prompt"))
+}
+
+// TestSamples applies config/samples.
+func TestSamples(t *testing.T) {
+	g := NewWithT(t)
+	out, err := env.Kubectl("apply", "--server-side", "-k", "config/samples")
+	g.Expect(err).NotTo(HaveOccurred(), out)
+}
+
+// TestApplyIsRepeatable applies config/default again: nothing changes.
+func TestApplyIsRepeatable(t *testing.T) {
+	g := NewWithT(t)
+	out, err := env.Kubectl("diff", "--server-side", "-k", "config/default")
+	g.Expect(err).NotTo(HaveOccurred(), out)
+}
