@@ -9,6 +9,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func run(t *testing.T, args ...string) (stdout, stderr string, err error) {
 
 func TestGenerateWritesTheSameFileTwice(t *testing.T) {
 	dir := t.TempDir()
-	var files [][]byte
+	files := make([][]byte, 0, 2)
 	for _, name := range []string{"one.png", "two.png"} {
 		stdout, stderr, err := run(t, "generate", "--model", tiny, "--prompt", "a red apple", "--negative-prompt", "blurry",
 			"--seed", "7", "--steps", "3", "--guidance-scale", "4", "--scheduler", "EulerDiscreteScheduler", "--device", "cpu", "-o", filepath.Join(dir, name))
@@ -94,14 +95,14 @@ func TestGenerateSaysWhatIsWrong(t *testing.T) {
 	}{
 		{[]string{"generate", "--prompt", "a cat"}, `"model" not set`},
 		{[]string{"generate", "--model", tiny}, `"prompt" not set`},
-		{append(good[:len(good):len(good)], "-o", "a.jpg"), "--output a.jpg: must end in .png"},
-		{append(good[:len(good):len(good)], "--device", "tpu"), "--device tpu: must be cuda or cpu"},
-		{append(good[:len(good):len(good)], "--width", "17"), "width: 17: must be a multiple of 2"},
-		{append(good[:len(good):len(good)], "--scheduler", "X"), "scheduler: X: must be one of EulerDiscreteScheduler"},
-		{append(good[:len(good):len(good)], "--steps", "0"), "steps: 0: must be from 1 to 1000"},
-		{append(good[:len(good):len(good)], "--model", "missing"), "missing does not exist"},
-		{append(good[:len(good):len(good)], "-o", filepath.Join("no", "such", "folder", "a.png")), "outputs directory"},
-		{append(good[:len(good):len(good)], "surplus"), "surplus"},
+		{append(slices.Clip(good), "-o", "a.jpg"), "--output a.jpg: must end in .png"},
+		{append(slices.Clip(good), "--device", "tpu"), "--device tpu: must be cuda or cpu"},
+		{append(slices.Clip(good), "--width", "17"), "width: 17: must be a multiple of 2"},
+		{append(slices.Clip(good), "--scheduler", "X"), "scheduler: X: must be one of EulerDiscreteScheduler"},
+		{append(slices.Clip(good), "--steps", "0"), "steps: 0: must be from 1 to 1000"},
+		{append(slices.Clip(good), "--model", "missing"), "missing does not exist"},
+		{append(slices.Clip(good), "-o", filepath.Join("no", "such", "folder", "a.png")), "outputs directory"},
+		{append(slices.Clip(good), "surplus"), "surplus"},
 	} {
 		_, _, err := run(t, c.args...)
 		if err == nil || !strings.Contains(err.Error(), c.want) {

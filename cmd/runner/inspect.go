@@ -40,7 +40,9 @@ named with its file and field; with any, the exit code is 1.`,
 // printReport writes what is known, then what is wrong.
 func printReport(out io.Writer, r pipeline.Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	line := func(name, format string, args ...any) { fmt.Fprintf(w, name+"\t"+format+"\n", args...) }
+	line := func(name, format string, args ...any) {
+		_, _ = fmt.Fprintf(w, name+"\t"+format+"\n", args...) // Flush gives the first error.
+	}
 	if r.Class != "" {
 		line("class", "%s", r.Class)
 		line("pictures", "%dx%d, or other multiples of %d", r.Width, r.Height, r.SizeMultiple)

@@ -36,7 +36,7 @@ func Save(dir, name string, data []byte) (File, error) {
 	if err != nil {
 		return File{}, fmt.Errorf("outputs directory: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }() // Nothing is written through it.
 	if err := makeFolders(root, filepath.Dir(file)); err != nil {
 		return File{}, fmt.Errorf("saving %s: %w", name, err)
 	}

@@ -73,7 +73,7 @@ func (d *Directory) Read(name string) ([]byte, error) {
 	if err != nil {
 		return nil, &ModelError{File: name, Message: "can't be opened: " + err.Error(), Err: err}
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // Only read from.
 	data, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
 		return nil, fmt.Errorf("model file %s: %w", name, err)

@@ -77,7 +77,7 @@ func TestDirectoryKeepsInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.Close()
+	t.Cleanup(func() { _ = d.Close() })
 	for _, name := range []string{"model_index.json", "../../file", "/etc/passwd"} {
 		if data, err := d.Read(name); err == nil {
 			t.Errorf("%s gives %q", name, data)
@@ -129,7 +129,7 @@ func FuzzReadConfig(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer d.Close()
+		defer func() { _ = d.Close() }()
 		config, err := d.ReadConfig()
 		var defect *ModelError
 		switch {

@@ -50,7 +50,7 @@ func probeCUDA(libraryPath string) error {
 	if err != nil {
 		return err
 	}
-	defer options.Destroy()
+	defer release(options)
 	session, err := onnx.NewDynamicAdvancedSessionWithONNXData([]byte(identityModel), []string{"x"}, []string{"y"}, options)
 	if err != nil {
 		return err
@@ -83,7 +83,7 @@ func appendCUDA(options *onnx.SessionOptions) error {
 	if err != nil {
 		return err
 	}
-	defer cuda.Destroy()
+	defer release(cuda)
 	return options.AppendExecutionProviderCUDA(cuda)
 }
 

@@ -81,7 +81,7 @@ func ReadGraph(path string) (Graph, error) {
 	if err != nil {
 		return Graph{}, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // Only read from.
 	info, err := f.Stat()
 	if err != nil {
 		return Graph{}, err

@@ -127,7 +127,7 @@ func (r *onnxRuntime) Open(path string, outputs ...string) (Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer options.Destroy()
+	defer release(options)
 	session, err := onnx.NewDynamicAdvancedSession(path, names(graph.Inputs), names(graph.Outputs), options)
 	if err != nil {
 		return nil, loadError(err)

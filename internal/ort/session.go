@@ -76,12 +76,12 @@ func (s *onnxSession) Run(ctx context.Context, inputs, outputs map[string]*Tenso
 	defer pins.Unpin()
 
 	in, err := bindAll(&s.inputs, s.graph.Inputs, inputs, (*binding).input, &pins)
-	defer destroy(in)
+	defer release(in...)
 	if err != nil {
 		return fmt.Errorf("input %w", err)
 	}
 	out, err := bindAll(&s.outputs, s.graph.Outputs, outputs, (*binding).output, &pins)
-	defer destroy(out)
+	defer release(out...)
 	if err != nil {
 		return fmt.Errorf("output %w", err)
 	}
@@ -100,7 +100,7 @@ func (s *onnxSession) compute(ctx context.Context, in, out []onnx.Value) error {
 	if err != nil {
 		return err
 	}
-	defer options.Destroy()
+	defer release(options)
 	terminated := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(terminated)
@@ -158,10 +158,11 @@ func bindAll(bindings *[]binding, values []Value, tensors map[string]*Tensor, wr
 	return wrapped, nil
 }
 
-// destroy releases what bindAll made. The data are Go's and stay.
-func destroy(values []onnx.Value) {
-	for _, v := range values {
-		_ = v.Destroy() // It has nothing to fail with: it only releases the wrapper.
+// release gives back what the library allocated for values and options. They only fail
+// when they are given back twice.
+func release[T interface{ Destroy() error }](things ...T) {
+	for _, thing := range things {
+		_ = thing.Destroy()
 	}
 }
 

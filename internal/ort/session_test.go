@@ -18,9 +18,9 @@ import (
 )
 
 // open makes a session on the CPU.
-func open(t testing.TB, path string, outputs ...string) Session {
+func open(t testing.TB, path string) Session {
 	t.Helper()
-	session, err := New(Options{Device: CPU}).Open(path, outputs...)
+	session, err := New(Options{Device: CPU}).Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,8 +45,7 @@ func TestMissingLibraryIsExplained(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "/there/is/no/such/library.so") {
 		t.Errorf("got %v", err)
 	}
-	var graph *GraphError
-	if errors.As(err, &graph) {
+	if _, ok := errors.AsType[*GraphError](err); ok {
 		t.Errorf("%v blames the graph", err)
 	}
 }
@@ -57,7 +56,7 @@ func TestDeviceSaysWhy(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.Close()
+	t.Cleanup(func() { _ = session.Close() })
 	device, ok := r.Device()
 	if !ok || device.Message == "" || device.Type != CPU && device.Type != CUDA {
 		t.Errorf("device %+v, %v", device, ok)
@@ -174,8 +173,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 		Graph{Inputs: []Value{{"x", TypeFloat32, nil}}, Outputs: []Value{{"y", TypeFloat32, nil}}}, node{"NoSuchOperation", []string{"x"}, []string{"y"}})} {
 		t.Run(name, func(t *testing.T) {
 			_, err := New(Options{Device: CPU}).Open(write(t, data))
-			var graph *GraphError
-			if !errors.As(err, &graph) {
+			if _, ok := errors.AsType[*GraphError](err); !ok {
 				t.Errorf("got %v, want a GraphError", err)
 			}
 		})
@@ -189,7 +187,7 @@ func TestOpenNamesWhatIsWrong(t *testing.T) {
 func TestRunEndsWithItsContext(t *testing.T) {
 	const size, count = 1024, 2000
 	square := []int64{size, size}
-	var nodes []node
+	nodes := make([]node, 0, count)
 	last := "x"
 	for i := range count {
 		next := "x" + strconv.Itoa(i)

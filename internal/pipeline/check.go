@@ -145,7 +145,8 @@ func checkConfig(c modelstore.Config, tokenizer *prompt.Tokenizer) error {
 	case c.UNet.CrossAttentionDim != c.TextEncoder.HiddenSize:
 		return mismatch(unet, "cross_attention_dim", c.UNet.CrossAttentionDim, "be %d, the text encoder's hidden_size", c.TextEncoder.HiddenSize)
 	case c.UNet.InChannels != c.VAE.LatentChannels:
-		return mismatch(unet, "in_channels", c.UNet.InChannels, "be %d, the latent_channels of %s (other numbers are inpainting and the like, which are not supported)", c.VAE.LatentChannels, vae)
+		return mismatch(unet, "in_channels", c.UNet.InChannels,
+			"be %d, the latent_channels of %s (other numbers are inpainting and the like, which are not supported)", c.VAE.LatentChannels, vae)
 	}
 	return nil
 }

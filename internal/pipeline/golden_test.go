@@ -149,7 +149,7 @@ func comparePicture(t *testing.T, picture Picture, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
+	t.Cleanup(func() { _ = f.Close() })
 	want, err := png.Decode(f)
 	if err != nil {
 		t.Fatal(err)

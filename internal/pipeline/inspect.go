@@ -48,7 +48,7 @@ func Inspect(dir string) Report {
 	if err != nil {
 		return Report{Problems: []error{err}}
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }() // Only read from.
 	config, err := d.ReadConfig()
 	r.note(err)
 	if err == nil {

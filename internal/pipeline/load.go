@@ -21,7 +21,7 @@ func load(ctx context.Context, runtime ort.Runtime, model Model) (_ parts, err e
 	if err != nil {
 		return parts{}, err
 	}
-	defer dir.Close()
+	defer func() { _ = dir.Close() }() // Only read from.
 	p := parts{model: &model}
 	defer func() {
 		if err != nil {
@@ -86,8 +86,7 @@ func readTokenizer(dir *modelstore.Directory) (*prompt.Tokenizer, error) {
 		}
 	}
 	tokenizer, err := prompt.NewTokenizer(files)
-	var bad *prompt.FileError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*prompt.FileError](err); ok {
 		return nil, &ModelError{File: modelstore.TokenizerFile(bad.File), Field: bad.Field, Message: bad.Message, Err: err}
 	}
 	return tokenizer, err
@@ -112,8 +111,7 @@ func readScheduler(dir *modelstore.Directory) (*diffusion.Config, error) {
 
 // schedulerError names the file of a *diffusion.ConfigError.
 func schedulerError(err error) error {
-	var bad *diffusion.ConfigError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*diffusion.ConfigError](err); ok {
 		return &ModelError{File: modelstore.SchedulerFile, Field: bad.Field, Message: bad.Message, Err: err}
 	}
 	return err
@@ -134,8 +132,7 @@ func (p *parts) open(runtime ort.Runtime, dir *modelstore.Directory, part, outpu
 		return nil, err
 	}
 	session, err := runtime.Open(file, output)
-	var bad *ort.GraphError
-	if errors.As(err, &bad) {
+	if bad, ok := errors.AsType[*ort.GraphError](err); ok {
 		return nil, &ModelError{File: name, Message: bad.Error(), Err: err}
 	}
 	return session, err

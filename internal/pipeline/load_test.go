@@ -223,7 +223,7 @@ func TestExternalWeightsMustBeInside(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dir.Close()
+	t.Cleanup(func() { _ = dir.Close() })
 	for location, want := range map[string]string{"weights.bin": "unet/weights.bin", "../../../../etc/passwd": "../../../etc/passwd"} {
 		// ModelProto.graph.initializer.external_data of {location: …}, and no more.
 		entry := field(1, []byte("location"))
@@ -270,8 +270,7 @@ func sameSet(a, b []string) bool {
 func TestOldModelIsGoneBeforeTheNewOneIsRead(t *testing.T) {
 	p, runtime := loadFake(t)
 	err := p.Load(t.Context(), Model{Name: "missing", Dir: filepath.Join(t.TempDir(), "missing")})
-	var defect *ModelError
-	if !errors.As(err, &defect) {
+	if _, ok := errors.AsType[*ModelError](err); !ok {
 		t.Errorf("got %v, want a ModelError", err)
 	}
 	if _, ok := p.Loaded(); ok || runtime.left() != 0 || p.Health().Reason != v1alpha1.ReasonIdle {

@@ -98,7 +98,8 @@ func (p parts) resolveScheduler(r *Request) (calls int, err error) {
 	if !diffusion.Supported(r.Scheduler) {
 		classes := strings.Join(diffusion.Classes(), ", ")
 		if own {
-			return 0, &ModelError{File: modelstore.SchedulerFile, Field: "_class_name", Message: fmt.Sprintf("%s is not supported; name one of these in the request: %s", r.Scheduler, classes)}
+			message := fmt.Sprintf("%s is not supported; name one of these in the request: %s", r.Scheduler, classes)
+			return 0, &ModelError{File: modelstore.SchedulerFile, Field: "_class_name", Message: message}
 		}
 		return 0, &RequestError{"scheduler", r.Scheduler, "must be one of " + classes}
 	}

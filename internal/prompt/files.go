@@ -144,8 +144,8 @@ type tokenizerConfig struct {
 // readSpecials reads the length and the tokens that begin, end and pad a prompt.
 func (t *Tokenizer) readSpecials(files Files) error {
 	named := specialTokens{
-		BOS: &token{Content: "<|startoftext|>"}, EOS: &token{Content: "<|endoftext|>"},
-		PAD: &token{Content: "<|endoftext|>"}, UNK: &token{Content: "<|endoftext|>"},
+		BOS: &token{Content: beginMarker}, EOS: &token{Content: endMarker},
+		PAD: &token{Content: endMarker}, UNK: &token{Content: endMarker},
 	}
 	if err := unmarshal(SpecialsFile, files.Specials, &named); err != nil {
 		return err

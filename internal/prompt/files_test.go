@@ -124,9 +124,8 @@ func FuzzNewTokenizer(f *testing.F) {
 	f.Add([]byte(`{"a":0}`), []byte("a a"), []byte(`{"added_tokens_decoder":{"0":{"content":"a"}}}`), []byte(nil))
 	f.Fuzz(func(t *testing.T, vocabulary, merges, config, specials []byte) {
 		tokenizer, err := NewTokenizer(Files{Vocabulary: vocabulary, Merges: merges, Config: config, Specials: specials})
-		var bad *FileError
 		if err != nil {
-			if !errors.As(err, &bad) {
+			if _, ok := errors.AsType[*FileError](err); !ok {
 				t.Errorf("got %v, want a FileError", err)
 			}
 			return

@@ -4,6 +4,7 @@
 package prompt
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -42,7 +43,12 @@ var contractions = []string{"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}
 
 // markers are matched whole by CLIP's pattern and then split again by the byte-level
 // one. Where they are special tokens, the text here holds none.
-var markers = []string{"<|startoftext|>", "<|endoftext|>"}
+var markers = []string{beginMarker, endMarker}
+
+const (
+	beginMarker = "<|startoftext|>"
+	endMarker   = "<|endoftext|>"
+)
 
 // words calls emit for each word of a normalized text, in the sense of CLIP's pattern:
 //
@@ -78,15 +84,13 @@ func wordLength(text string) int {
 
 // emitWord splits the one kind of word that the byte-level pattern splits further.
 func emitWord(word string, emit func(string)) {
-	for _, marker := range markers {
-		if word == marker {
-			emit(word[:2])
-			emit(word[2 : len(word)-2])
-			emit(word[len(word)-2:])
-			return
-		}
+	if !slices.Contains(markers, word) {
+		emit(word)
+		return
 	}
-	emit(word)
+	emit(word[:2])
+	emit(word[2 : len(word)-2])
+	emit(word[len(word)-2:])
 }
 
 func runLength(text string, in func(rune) bool) int {
