@@ -33,7 +33,8 @@ type JobReconciler struct {
 	Backoff  Backoff
 }
 
-// Reconcile brings one job's status up to date in at most one write.
+// Reconcile brings one job's status up to date: in one write, or in one for each phase that
+// the job has passed meanwhile.
 func (r *JobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var job v1alpha1.GenerationJob
 	if err := r.Get(ctx, req.NamespacedName, &job); err != nil {
@@ -47,8 +48,10 @@ func (r *JobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return ctrl.Result{}, err
 	}
 	status := decideJob(view)
-	if err := r.write(ctx, &job, status); err != nil {
-		return ctrl.Result{}, err
+	for _, step := range stepsTo(job.Status, status) {
+		if err := r.write(ctx, &job, step); err != nil {
+			return ctrl.Result{}, err
+		}
 	}
 	return ctrl.Result{RequeueAfter: untilRetry(&status, view.now)}, nil
 }
