@@ -159,6 +159,7 @@ type GenerationJobStatus struct {
 
 	// Progress in percent. It never goes down within an attempt.
 	// +optional
+	// +kubebuilder:default=0
 	Progress int32 `json:"progress"`
 
 	// Step is the number of denoising steps done in this attempt, over all pictures.

@@ -80,6 +80,7 @@ type ModelStatus struct {
 
 	// LoadedRunners is the number of runners that have the model loaded.
 	// +optional
+	// +kubebuilder:default=0
 	LoadedRunners int32 `json:"loadedRunners"`
 }
 

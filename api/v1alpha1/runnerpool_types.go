@@ -72,22 +72,27 @@ type RunnerPoolStatus struct {
 
 	// DesiredRunners is how many runners the pool should have now.
 	// +optional
+	// +kubebuilder:default=0
 	DesiredRunners int32 `json:"desiredRunners"`
 
 	// Runners is how many runner pods there are.
 	// +optional
+	// +kubebuilder:default=0
 	Runners int32 `json:"runners"`
 
 	// ReadyRunners is how many of them can take a job.
 	// +optional
+	// +kubebuilder:default=0
 	ReadyRunners int32 `json:"readyRunners"`
 
 	// BusyRunners is how many of them have a job.
 	// +optional
+	// +kubebuilder:default=0
 	BusyRunners int32 `json:"busyRunners"`
 
 	// PendingJobs is how many jobs wait for a runner of this pool.
 	// +optional
+	// +kubebuilder:default=0
 	PendingJobs int32 `json:"pendingJobs"`
 }
 
