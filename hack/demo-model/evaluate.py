@@ -18,10 +18,10 @@ import data
 import export
 import loop
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "goldens"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "goldens"))
 import golden  # noqa: E402
 
-SHEET = Path(__file__).parents[2] / "docs/images/contact-sheet.png"
+SHEET = Path(__file__).resolve().parents[2] / "docs/images/contact-sheet.png"
 SEEDS = 4
 COLUMNS = 6
 

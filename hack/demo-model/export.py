@@ -32,11 +32,11 @@ import loop
 import tokenizer as bpe
 import vae as autoencoder
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "goldens"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "goldens"))
 import golden  # noqa: E402
 
 OPSET = 17
-DEFAULT_FOLDER = Path(__file__).parents[2] / "test/testdata/models/fluent-emoji"
+DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "test/testdata/models/fluent-emoji"
 
 
 class TextEncoder(torch.nn.Module):

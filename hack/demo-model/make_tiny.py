@@ -14,7 +14,7 @@ import diffusion
 import export
 import tokenizer as bpe
 
-DEFAULT_FOLDER = Path(__file__).parents[2] / "test/testdata/models/tiny"
+DEFAULT_FOLDER = Path(__file__).resolve().parents[2] / "test/testdata/models/tiny"
 TEXTS = ("a red apple", "a green apple on a table", "a photo of a cat", "the red cat and the blue bird", "blurry")
 
 

@@ -23,7 +23,7 @@ from diffusers import EulerDiscreteScheduler
 from diffusers.image_processor import VaeImageProcessor
 from transformers import CLIPTokenizer
 
-ROOT = Path(__file__).parents[2] / "test/testdata"
+ROOT = Path(__file__).resolve().parents[2] / "test/testdata"
 
 DEFAULTS = {"negative": "", "steps": 20, "guidance": 7.5, "seed": 42, "count": 1, "width": 0, "height": 0, "arrays": False}
 
