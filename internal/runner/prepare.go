@@ -22,23 +22,18 @@ import (
 //
 // An unhealthy pipeline is unloaded and loaded again, once.
 func (w *work) prepare(ctx context.Context) error {
-	health, err := w.check(ctx, false)
-	if err != nil {
-		return err
-	}
+	health := w.check(false)
 	model, err := w.enterModelLoading(ctx)
 	if err != nil {
 		return err
 	}
 	reloading := !health.Healthy
 	for {
-		loadErr := w.load(ctx, model, reloading)
-		health, err := w.check(ctx, reloading && loadErr == nil)
+		err := w.load(ctx, model, reloading)
+		health = w.check(reloading && err == nil)
 		switch {
-		case err != nil:
-			return err
-		case health.Healthy && loadErr != nil:
-			return w.loadFailed(loadErr, reloading)
+		case health.Healthy && err != nil:
+			return w.loadFailed(err, reloading)
 		case health.Healthy:
 			return nil
 		case reloading:
@@ -48,26 +43,24 @@ func (w *work) prepare(ctx context.Context) error {
 	}
 }
 
-// check asks the pipeline for its health and reports the answer. A bad one is written
-// before anything is done about it. mended says that the pipeline was just loaded again
-// because it was unhealthy.
-func (w *work) check(ctx context.Context, mended bool) (pipeline.Health, error) {
+// check asks the pipeline for its health and reports the answer, which is written with
+// whatever comes next: the phase, or what is done about it. mended says that the pipeline
+// was just loaded again because it was unhealthy.
+func (w *work) check(mended bool) pipeline.Health {
 	health := w.pipeline.Health()
 	if health.Healthy && mended {
 		health.Reason = v1alpha1.ReasonReloaded
 		health.Message = "the pipeline was unhealthy, and loading again mended it"
 	}
-	when := soon
 	if !health.Healthy {
-		when = now
 		w.log.Warn("Pipeline is unhealthy", "reason", health.Reason, "message", health.Message)
 	}
 	w.metrics.health(health.Healthy)
-	w.edit(when, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
+	w.edit(soon, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
 		setHealth(s, w.clock.Now(), health)
 		r.PipelineHealthy = reportedHealth(health)
 	})
-	return health, w.ledger.sync(ctx)
+	return health
 }
 
 // enterModelLoading reports the phase, and in the same write that the model that is
