@@ -41,6 +41,11 @@ func cutAfter(request *http.Request, next http.RoundTripper) (*http.Response, er
 	return nil, errors.Join(syscall.ECONNRESET, response.Body.Close())
 }
 
+// timedOut is what a client sees that gave up.
+func timedOut(*http.Request, http.RoundTripper) (*http.Response, error) {
+	return nil, context.DeadlineExceeded
+}
+
 // unanswered gives no answer before the client gives up.
 func unanswered(request *http.Request, _ http.RoundTripper) (*http.Response, error) {
 	<-request.Context().Done()

@@ -197,14 +197,16 @@ type settings struct {
 	pipeline Pipeline
 	clock    clock.Clock
 	rest     *rest.Config
+	timeout  time.Duration
 	config   Config
 }
 
-func withPipeline(p Pipeline) option       { return func(s *settings) { s.pipeline = p } }
-func withClock(c clock.Clock) option       { return func(s *settings) { s.clock = c } }
-func withRestConfig(c *rest.Config) option { return func(s *settings) { s.rest = c } }
-func withShutdown(d time.Duration) option  { return func(s *settings) { s.config.ShutdownTimeout = d } }
-func withStartTime(at time.Time) option    { return func(s *settings) { s.config.StartTime = at } }
+func withPipeline(p Pipeline) option            { return func(s *settings) { s.pipeline = p } }
+func withClock(c clock.Clock) option            { return func(s *settings) { s.clock = c } }
+func withRequestTimeout(d time.Duration) option { return func(s *settings) { s.timeout = d } }
+func withRestConfig(c *rest.Config) option      { return func(s *settings) { s.rest = c } }
+func withShutdown(d time.Duration) option       { return func(s *settings) { s.config.ShutdownTimeout = d } }
+func withStartTime(at time.Time) option         { return func(s *settings) { s.config.StartTime = at } }
 
 // start runs the agent until the test ends.
 func (c *cluster) start(options ...option) *process {
@@ -213,6 +215,7 @@ func (c *cluster) start(options ...option) *process {
 		pipeline: &fakePipeline{},
 		clock:    clock.RealClock{},
 		rest:     c.config,
+		timeout:  requestTimeout,
 		config: Config{
 			PodUID:          podUID,
 			ModelsDir:       c.models,
@@ -232,6 +235,7 @@ func (c *cluster) start(options ...option) *process {
 	config.Wrap(p.line.wrap)
 	api, err := NewClient(config, c.namespace, runnerName)
 	c.Expect(err).NotTo(HaveOccurred())
+	api.timeout = s.timeout
 	p.agent = New(s.config, api, s.pipeline, NewMetrics(p.registry), s.clock,
 		slog.New(slog.NewJSONHandler(io.MultiWriter(p.log, c.Output()), nil)))
 	ctx, cancel := context.WithCancel(context.Background())

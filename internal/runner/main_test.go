@@ -11,9 +11,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-logr/logr"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	ctrllog "sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // environment is an API server that knows Runners. It starts when the first test needs it.
@@ -39,7 +41,9 @@ func apiServer(t *testing.T) *rest.Config {
 var libraryLog lockedBuffer
 
 func TestMain(m *testing.M) {
-	klog.SetSlogLogger(slog.New(slog.NewJSONHandler(&libraryLog, nil)))
+	log := slog.New(slog.NewJSONHandler(&libraryLog, nil))
+	klog.SetSlogLogger(log)
+	ctrllog.SetLogger(logr.FromSlogHandler(log.Handler()))
 	code := m.Run()
 	if environment.Config != nil {
 		if err := environment.Stop(); err != nil {

@@ -28,13 +28,12 @@ func TestEveryWriteMayFail(t *testing.T) {
 		"conflict":   conflicting,
 		"cut before": cut,
 		"cut after":  cutAfter,
-		"unanswered": unanswered,
+		"timed out":  timedOut,
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newCluster(t)
 			c.runner()
 			p := c.start()
-			p.agent.client.timeout = 200 * time.Millisecond
 			for n := range jobPhases {
 				c.Eventually(p.agent.ledger.idle).Should(BeTrue())
 				before := p.line.count()
@@ -48,6 +47,17 @@ func TestEveryWriteMayFail(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestRequestWithoutAnAnswerIsGivenUp(t *testing.T) {
+	c := newCluster(t)
+	c.runner()
+	p := c.start(withRequestTimeout(500 * time.Millisecond))
+	c.Eventually(p.agent.Ready).Should(Succeed())
+	p.line.set(p.line.only(2, unanswered))
+	c.assign(assignment("a", 1, "cat"))
+	c.awaitPhase("a", v1alpha1.PhaseSucceeded)
+	c.Eventually(func() []string { return c.seen.phases("a") }).Should(Equal(jobPhases))
 }
 
 func TestFailingWritesAreNeverHot(t *testing.T) {
