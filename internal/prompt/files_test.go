@@ -76,6 +76,20 @@ func TestEncodePadsAndCutsOff(t *testing.T) {
 	}
 }
 
+// TestTheLeftmostOfEqualPairsIsMergedFirst needs a run of one letter.
+func TestTheLeftmostOfEqualPairsIsMergedFirst(t *testing.T) {
+	files := small()
+	files.Vocabulary = []byte(`{"<|startoftext|>":7,"<|endoftext|>":8,"a":1,"a</w>":2,"aa":3,"aa</w>":4}`)
+	files.Merges = []byte("a a\na a</w>\n")
+	tokenizer, err := NewTokenizer(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := tokenizer.Tokens("aaaa"), []int64{3, 4}; !slices.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
 // TestPaddingOfItsOwn covers Stable Diffusion 2, which pads with "!".
 func TestPaddingOfItsOwn(t *testing.T) {
 	files := small()
