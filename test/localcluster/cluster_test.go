@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -38,7 +39,7 @@ func runChild() {
 	}
 	pids, err := allPIDs(c)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		fmt.Fprintln(os.Stderr, errors.Join(err, c.Stop()))
 		os.Exit(1)
 	}
 	_ = json.NewEncoder(os.Stdout).Encode(started{Dir: c.Dir(), PIDs: pids})

@@ -51,7 +51,7 @@ func newDemoCommand() *cobra.Command {
 }
 
 // demo draws one picture on a cluster of its own.
-func demo(ctx context.Context, o demoOptions) (err error) {
+func demo(ctx context.Context, o demoOptions) error {
 	out := newConsole(os.Stdout)
 	root, err := localcluster.RepositoryRoot()
 	if err != nil {
@@ -65,15 +65,15 @@ func demo(ctx context.Context, o demoOptions) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, s.stop()) }()
 	err = s.draw(ctx, job, o.timeout)
 	if err != nil && ctx.Err() == nil {
 		s.explain()
 	}
-	if err == nil {
-		out.section(fmt.Sprintf("done in %s", seconds(time.Since(out.begun))))
+	if err := errors.Join(err, s.stop()); err != nil {
+		return err
 	}
-	return err
+	out.section("done in " + seconds(time.Since(out.begun)))
+	return nil
 }
 
 // draw applies the model, the pool and the job, and shows the job to its end.
@@ -95,8 +95,12 @@ func (s *session) draw(ctx context.Context, job *v1alpha1.GenerationJob, timeout
 	}
 	s.out.section("the job")
 	begin := time.Now()
-	if err := s.watch(ctx, job.Name); err != nil {
-		return errors.Join(err, context.Cause(ctx))
+	err = s.watch(ctx, job.Name)
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err != nil {
+		return err
 	}
 	return s.report(ctx, job.Name, time.Since(begin))
 }

@@ -26,9 +26,10 @@ func main() {
 	interrupted := ctx.Err() != nil
 	stop()
 	switch {
-	case interrupted && (err == nil || errors.Is(err, context.Canceled)):
+	case err == nil:
+	case interrupted && errors.Is(err, context.Canceled):
 		os.Exit(130)
-	case err != nil:
+	default:
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
