@@ -21,22 +21,26 @@ const (
 	runnersByPool      = "runnersByPool"
 )
 
-// addIndexes teaches the cache to look jobs up by what they wait for, and Runners by what
-// they hold.
+// index is a way to look objects of one kind up.
+type index struct {
+	object client.Object
+	name   string
+	values client.IndexerFunc
+}
+
+// indexes looks jobs up by what they wait for, and Runners by what they hold.
+var indexes = []index{
+	{&v1alpha1.GenerationJob{}, activeJobsByModel, ofActiveJob(modelName)},
+	{&v1alpha1.GenerationJob{}, activeJobsByPool, ofActiveJob(poolName)},
+	{&v1alpha1.GenerationJob{}, activeJobsByRunner, ofActiveJob(runnerName)},
+	{&v1alpha1.Runner{}, runnersByJob, func(o client.Object) []string { return heldJobs(o.(*v1alpha1.Runner)) }},
+	{&v1alpha1.Runner{}, runnersByPool, func(o client.Object) []string { return []string{o.(*v1alpha1.Runner).Spec.PoolName} }},
+}
+
+// addIndexes teaches the cache its indexes.
 func addIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	job, runner := &v1alpha1.GenerationJob{}, &v1alpha1.Runner{}
-	for _, index := range []struct {
-		object client.Object
-		name   string
-		values client.IndexerFunc
-	}{
-		{job, activeJobsByModel, ofActiveJob(func(job *v1alpha1.GenerationJob) string { return job.Spec.ModelRef.Name })},
-		{job, activeJobsByPool, ofActiveJob(poolName)},
-		{job, activeJobsByRunner, ofActiveJob(runnerName)},
-		{runner, runnersByJob, func(o client.Object) []string { return heldJobs(o.(*v1alpha1.Runner)) }},
-		{runner, runnersByPool, func(o client.Object) []string { return []string{o.(*v1alpha1.Runner).Spec.PoolName} }},
-	} {
-		if err := indexer.IndexField(ctx, index.object, index.name, index.values); err != nil {
+	for _, i := range indexes {
+		if err := indexer.IndexField(ctx, i.object, i.name, i.values); err != nil {
 			return err
 		}
 	}
@@ -53,6 +57,8 @@ func ofActiveJob(value func(*v1alpha1.GenerationJob) string) client.IndexerFunc 
 		return nil
 	}
 }
+
+func modelName(job *v1alpha1.GenerationJob) string { return job.Spec.ModelRef.Name }
 
 // runnerName is the runner that has, or had, the job; empty where there was none yet.
 func runnerName(job *v1alpha1.GenerationJob) string {

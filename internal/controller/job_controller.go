@@ -47,13 +47,12 @@ func (r *JobReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	status := decideJob(view)
-	for _, step := range stepsTo(job.Status, status) {
+	for _, step := range decideSteps(view) {
 		if err := r.write(ctx, &job, step); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
-	return ctrl.Result{RequeueAfter: untilRetry(&status, view.now)}, nil
+	return ctrl.Result{RequeueAfter: untilRetry(&job.Status, view.now)}, nil
 }
 
 // gather reads all that the job's status follows from.

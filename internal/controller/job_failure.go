@@ -41,7 +41,7 @@ func judge(e v1alpha1.AssignmentError, failures, limit int32, backoff Backoff) v
 			final:   true,
 			counted: true,
 			reason:  v1alpha1.ReasonBackoffLimitExceeded,
-			message: fmt.Sprintf("%d attempts failed (backoffLimit is %d), the last with %s: %s", failures+1, limit, e.Reason, e.Message),
+			message: fmt.Sprintf("%s failed (backoffLimit is %d), the last with %s: %s", count(int(failures)+1, "attempt"), limit, e.Reason, e.Message),
 		}
 	}
 	return verdict{counted: true, reason: e.Reason, message: e.Message, delay: backoff.Delay(failures + 1)}

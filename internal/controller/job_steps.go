@@ -4,50 +4,65 @@
 package controller
 
 import (
-	"slices"
-
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// passedPhase is a phase and the progress at its entry.
-type passedPhase struct {
+// entries are the phases that can be passed unseen, with the progress at their entry. The
+// last one can't: a job is shown as Saving until its end is confirmed.
+var entries = []struct {
 	phase    v1alpha1.Phase
 	progress int32
-}
-
-// passedPhases are the phases of an attempt, in order.
-var passedPhases = []passedPhase{
-	{v1alpha1.PhasePending, v1alpha1.ProgressPending},
+}{
 	{v1alpha1.PhaseInitializing, v1alpha1.ProgressInitializing},
 	{v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading},
 	{v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating},
-	{v1alpha1.PhaseSaving, v1alpha1.ProgressSaving},
-	{v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded},
 }
 
-// stepsTo returns the statuses to write, one after the other, in order to come from one
-// status to another: the last of them is to, and those before it are phases that the job
-// passed too quickly for the manager to see. A runner reports every phase, but its
-// reports come through a watch and a queue, which keep only the latest. Who watches jobs
-// can rely on each phase being shown.
-func stepsTo(from, to v1alpha1.GenerationJobStatus) []v1alpha1.GenerationJobStatus {
-	shown := passed(from.Phase)
-	if from.Attempt != to.Attempt {
-		shown = passed(v1alpha1.PhasePending)
-	}
+// decideSteps returns the statuses to write, one after the other. There is more than one
+// where the job passed phases too quickly for the manager to see: a runner reports every
+// phase, but its reports come through a watch and a queue, which keep only the latest. Who
+// watches jobs can rely on each phase being shown.
+func decideSteps(view jobView) []v1alpha1.GenerationJobStatus {
 	var steps []v1alpha1.GenerationJobStatus
-	for i := shown + 1; i < passed(to.Phase); i++ {
-		step := *from.DeepCopy()
-		step.Seed, step.Runner, step.Attempt, step.StartTime, step.Steps = to.Seed, to.Runner, to.Attempt, to.StartTime, to.Steps
-		step.Step, step.RetryTime = 0, nil
-		step.Phase, step.Progress = passedPhases[i].phase, passedPhases[i].progress
-		steps = append(steps, step)
+	job, holdings := view.job.DeepCopy(), view.holdings
+	view.job = job
+	for _, passed := range passedHoldings(view) {
+		view.holdings = []holding{passed}
+		job.Status = decideJob(view)
+		steps = append(steps, job.Status)
 	}
-	return append(steps, to)
+	view.holdings = holdings
+	return append(steps, decideJob(view))
 }
 
-// passed is the position of a phase in the way of an attempt. A phase that is no part of
-// it, such as Failed, can be entered from any.
-func passed(phase v1alpha1.Phase) int {
-	return slices.IndexFunc(passedPhases, func(p passedPhase) bool { return p.phase == phase })
+// passedHoldings is what the runner that has the job held when it reported the phases
+// between what the job's status shows and what the runner reports now. A failure needs no
+// passing: it can happen in any phase.
+func passedHoldings(view jobView) []holding {
+	bound := boundHolding(view.job, view.holdings)
+	if bound == nil || bound.report == nil || bound.report.Attempt != bound.assignment.Attempt ||
+		bound.report.Phase == v1alpha1.PhaseFailed || endDecided(view.job) || attemptOver(view.job, bound.assignment.Attempt) {
+		return nil
+	}
+	shown := v1alpha1.ProgressPending
+	if bound.assignment.Attempt == view.job.Status.Attempt {
+		shown = view.job.Status.Progress
+	}
+	var passed []holding
+	for _, entry := range entries {
+		if shown < entry.progress && entry.progress < bound.report.Progress && entry.phase != bound.report.Phase {
+			passed = append(passed, holding{runner: bound.runner, assignment: bound.assignment, report: reportAt(entry.phase, entry.progress, bound.report)})
+		}
+	}
+	return passed
+}
+
+// reportAt is what a report was at the entry of an earlier phase.
+func reportAt(phase v1alpha1.Phase, progress int32, now *v1alpha1.AssignmentReport) *v1alpha1.AssignmentReport {
+	report := &v1alpha1.AssignmentReport{UID: now.UID, Attempt: now.Attempt, Phase: phase, Progress: progress, Steps: now.Steps}
+	if progress >= v1alpha1.ProgressModelLoading {
+		report.PipelineHealthy = now.PipelineHealthy
+	}
+	report.ModelLoaded = progress >= v1alpha1.ProgressGenerating && now.ModelLoaded
+	return report
 }

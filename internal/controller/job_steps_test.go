@@ -5,45 +5,57 @@ package controller
 
 import (
 	"fmt"
-	"slices"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
 func TestStepsShowEveryPhase(t *testing.T) {
-	status := func(phase v1alpha1.Phase, progress, attempt int32) v1alpha1.GenerationJobStatus {
-		return v1alpha1.GenerationJobStatus{Phase: phase, Progress: progress, Attempt: attempt}
+	report := func(phase v1alpha1.Phase, progress int32) *v1alpha1.AssignmentReport {
+		return &v1alpha1.AssignmentReport{Phase: phase, Progress: progress, ModelLoaded: progress >= v1alpha1.ProgressGenerating}
 	}
-	for name, test := range map[string]struct {
-		from, to v1alpha1.GenerationJobStatus
-		want     []string
+	for name, tt := range map[string]struct {
+		// attempt and progress that the job shows
+		attempt  int32
+		progress int32
+		// report on attempt 1, nil for none
+		report *v1alpha1.AssignmentReport
+		want   []string
 	}{
-		"first sight":       {status("", 0, 0), status("Pending", 0, 0), []string{"Pending(0)"}},
-		"the next phase":    {status("Pending", 0, 1), status("Initializing", 1, 1), []string{"Initializing(1)"}},
-		"within a phase":    {status("Generating", 20, 1), status("Generating", 30, 1), []string{"Generating(30)"}},
-		"one passed":        {status("Pending", 0, 1), status("ModelLoading", 5, 1), []string{"Initializing(1)", "ModelLoading(5)"}},
-		"never seen before": {status("", 0, 0), status("ModelLoading", 5, 1), []string{"Initializing(1)", "ModelLoading(5)"}},
-		"all passed": {status("Pending", 0, 0), status("Saving", 95, 1),
-			[]string{"Initializing(1)", "ModelLoading(5)", "Generating(10)", "Saving(95)"}},
-		"to the end": {status("ModelLoading", 5, 1), status("Succeeded", 100, 1),
-			[]string{"Generating(10)", "Saving(95)", "Succeeded(100)"}},
-		"another attempt": {status("Generating", 60, 1), status("Generating", 12, 2),
-			[]string{"Initializing(1)", "ModelLoading(5)", "Generating(12)"}},
-		"back to the queue":          {status("Generating", 60, 1), status("Pending", 0, 1), []string{"Pending(0)"}},
-		"failure needs no passing":   {status("Pending", 0, 0), status("Failed", 0, 1), []string{"Failed(0)"}},
-		"a phase of another release": {status("Pending", 0, 1), status("Warming", 3, 1), []string{"Warming(3)"}},
+		"no report yet":              {0, 0, nil, []string{"Pending(0)"}},
+		"the next phase":             {1, 0, report("Initializing", 1), []string{"Initializing(1)"}},
+		"within a phase":             {1, 20, report("Generating", 30), []string{"Generating(30)"}},
+		"one passed":                 {1, 0, report("ModelLoading", 5), []string{"Initializing(1)", "ModelLoading(5)"}},
+		"all passed":                 {0, 0, report("Saving", 95), []string{"Initializing(1)", "ModelLoading(5)", "Generating(10)", "Saving(95)"}},
+		"to the end":                 {1, 5, report("Succeeded", 100), []string{"Generating(10)", "Saving(95)"}},
+		"a phase of another release": {1, 1, report("Warming", 3), []string{"Warming(3)"}},
+		"failure needs no passing": {0, 0, &v1alpha1.AssignmentReport{Phase: v1alpha1.PhaseFailed, Error: &v1alpha1.AssignmentError{Reason: v1alpha1.ReasonModelInvalid}},
+			[]string{"Pending(0)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			view := viewOf(newJob())
+			view.job.Status.Attempt, view.job.Status.Progress = tt.attempt, tt.progress
+			view.holdings = []holding{held(1, tt.report)}
+			if tt.attempt == 1 {
+				view.job.Status.Runner = &view.holdings[0].runner
+				view.job.Status.Conditions = newJobDecision(view).status.Conditions
+				meta.FindStatusCondition(view.job.Status.Conditions, v1alpha1.ConditionScheduled).Status = "True"
+			}
 			var got []string
-			for _, step := range stepsTo(test.from, test.to) {
+			for _, step := range decideSteps(view) {
 				got = append(got, fmt.Sprintf("%s(%d)", step.Phase, step.Progress))
-				if step.Attempt != test.to.Attempt {
-					t.Errorf("%s speaks of attempt %d, want %d", step.Phase, step.Attempt, test.to.Attempt)
+				if !meta.IsStatusConditionTrue(step.Conditions, v1alpha1.ConditionScheduled) || step.Attempt != 1 {
+					t.Errorf("%s speaks of attempt %d with conditions %v", step.Phase, step.Attempt, step.Conditions)
+				}
+				if loaded := meta.IsStatusConditionTrue(step.Conditions, v1alpha1.ConditionModelLoaded); loaded != (step.Progress >= v1alpha1.ProgressGenerating) {
+					t.Errorf("in %s the model is loaded: %t", step.Phase, loaded)
 				}
 			}
-			if !slices.Equal(got, test.want) {
-				t.Errorf("steps = %v, want %v", got, test.want)
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("steps (-want +got):\n%s", diff)
 			}
 		})
 	}

@@ -97,7 +97,11 @@ func (r *PoolReconciler) assign(ctx context.Context, c change, now time.Time) er
 	if len(runner.Spec.Assignments) == 0 {
 		metav1.SetMetaDataAnnotation(&runner.ObjectMeta, v1alpha1.AnnotationIdleSince, now.UTC().Format(time.RFC3339))
 	}
-	return client.IgnoreNotFound(r.Patch(ctx, runner, lockedPatch(c.member.runner)))
+	err := r.Patch(ctx, runner, lockedPatch(c.member.runner))
+	if err != nil && !apierrors.IsConflict(err) {
+		r.doubts.add(c.member.runner)
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // confirm asks the API server whether the job may still begin the attempt that is about to

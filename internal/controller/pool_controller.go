@@ -39,6 +39,8 @@ type PoolReconciler struct {
 	Clock clock.PassiveClock
 	// Image of runners whose pool names none.
 	Image string
+
+	doubts doubts
 }
 
 // Reconcile brings one pool's runners, and their jobs, up to date.
@@ -83,6 +85,9 @@ func (r *PoolReconciler) gather(ctx context.Context, pool *v1alpha1.RunnerPool) 
 		return nil, err
 	}
 	view.jobs, view.runners, view.pods = jobs.Items, runners.Items, pods.Items
+	if err := r.doubts.resolve(ctx, r.Live, view.runners); err != nil {
+		return nil, err
+	}
 	return view, errors.Join(r.gatherModels(ctx, view), r.gatherGone(ctx, view))
 }
 

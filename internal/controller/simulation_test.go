@@ -1,0 +1,474 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
+	"k8s.io/utils/ptr"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// The simulation runs the manager's reconcilers in a world in which everything happens in
+// one goroutine, in an order that a seed decides: watch events arrive late and per object,
+// writes fail before or after they took effect, runners crash, pods vanish, managers
+// restart. After each write it checks what must hold at all times.
+
+const simNamespace = "studio"
+
+// world is one simulated cluster.
+type world struct {
+	ctx    context.Context
+	random *rand.Rand
+	clock  *clocktesting.FakePassiveClock
+	// truth is what the API server has.
+	truth *simAPI
+	// cache is what the manager's informers have.
+	cache simStore
+	// fault decides the fate of the manager's n-th write.
+	fault  func(n int, what string) fate
+	writes int
+
+	jobs  *JobReconciler
+	pools *PoolReconciler
+	model *ModelReconciler
+
+	// ended keeps the statuses of terminal jobs, which never change again.
+	ended map[types.UID]v1alpha1.GenerationJobStatus
+	// progress keeps the furthest point that each job's attempt showed.
+	progress map[string]int32
+	broken   error
+}
+
+// fate is what becomes of a write.
+type fate int
+
+const (
+	fateDone fate = iota
+	// fateLost: the write does not happen, and returns an error.
+	fateLost
+	// fateUnheard: the write happens, but returns an error.
+	fateUnheard
+	// fateConflict: the API server refuses the write as a conflict.
+	fateConflict
+	// fateDeath: the write happens, then the manager's process dies and starts again.
+	fateDeath
+)
+
+func (f fate) String() string {
+	return []string{"done", "lost", "unheard", "conflict", "death"}[f]
+}
+
+var simScheme = NewScheme()
+
+var (
+	errLost    = errors.New("simulated: connection refused")
+	errUnheard = errors.New("simulated: connection reset by peer")
+)
+
+func newWorld(seed uint64) *world {
+	w := &world{
+		ctx:      context.Background(),
+		random:   rand.New(rand.NewPCG(seed, 7)),
+		clock:    clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+		cache:    simStore{},
+		fault:    func(int, string) fate { return fateDone },
+		ended:    map[types.UID]v1alpha1.GenerationJobStatus{},
+		progress: map[string]int32{},
+	}
+	w.truth = &simAPI{clock: w.clock, objects: simStore{}}
+	w.startManager()
+	return w
+}
+
+// startManager replaces the manager by a new process, whose caches begin fresh.
+func (w *world) startManager() {
+	clear(w.cache)
+	for _, key := range w.stale() {
+		w.catchUp(key)
+	}
+	c := &simManager{simAPI: w.truth, world: w}
+	w.jobs = &JobReconciler{Client: c, Recorder: &events.FakeRecorder{}, Clock: w.clock, Backoff: Backoff{Base: time.Second, Max: time.Minute}}
+	w.pools = &PoolReconciler{Client: c, Live: w.truth, Clock: w.clock, Image: "runner"}
+	w.model = &ModelReconciler{Client: c, Clock: w.clock}
+}
+
+// must records what should not go wrong in the simulation itself.
+func (w *world) must(err error) {
+	if err != nil && w.broken == nil {
+		w.broken = err
+	}
+}
+
+// stale returns where the cache differs from the API server, in a fixed order.
+func (w *world) stale() []simKey {
+	var keys []simKey
+	for _, key := range w.truth.objects.keys() {
+		cached := w.cache[key]
+		if cached == nil || cached.GetResourceVersion() != w.truth.objects[key].GetResourceVersion() {
+			keys = append(keys, key)
+		}
+	}
+	for _, key := range w.cache.keys() {
+		if w.truth.objects[key] == nil {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// catchUp delivers the watch events of one object. Stored objects never change, so the
+// stores may share them.
+func (w *world) catchUp(key simKey) {
+	if object := w.truth.objects[key]; object != nil {
+		w.cache[key] = object
+	} else {
+		delete(w.cache, key)
+	}
+}
+
+// died is what a write panics with when the manager's process dies at it.
+type died struct{}
+
+// write lets the manager's next write meet its fate. The cache has seen what the manager
+// knows to have written, as the client of the real manager waits for it.
+func (w *world) write(verb string, o client.Object, do func() error) error {
+	key := keyOf(o)
+	w.writes++
+	switch f := w.fault(w.writes, verb+" "+key.kind.Kind+" "+key.name.Name); f {
+	case fateLost:
+		return errLost
+	case fateConflict:
+		return conflict(key)
+	default:
+		err := do()
+		w.check()
+		switch {
+		case f == fateDeath:
+			panic(died{})
+		case f == fateUnheard:
+			return errUnheard
+		case err == nil:
+			w.catchUp(key)
+		}
+		return err
+	}
+}
+
+// reconcile runs one reconciler for one object. A process that dies is started again.
+func (w *world) reconcile(run func() (ctrl.Result, error)) (failed bool) {
+	defer func() {
+		switch r := recover(); r.(type) {
+		case nil:
+		case died:
+			w.startManager()
+			failed = true
+		default:
+			panic(r)
+		}
+	}()
+	_, err := run()
+	return err != nil
+}
+
+func request(o client.Object) ctrl.Request {
+	return ctrl.Request{NamespacedName: client.ObjectKeyFromObject(o)}
+}
+
+// work reconciles one object that the API server has. A job or pool that the cache does
+// not know is no work, as with a real queue.
+func (w *world) work(o client.Object) (failed bool) {
+	switch o.(type) {
+	case *v1alpha1.GenerationJob:
+		return w.reconcile(func() (ctrl.Result, error) { return w.jobs.Reconcile(w.ctx, request(o)) })
+	case *v1alpha1.RunnerPool:
+		return w.reconcile(func() (ctrl.Result, error) { return w.pools.Reconcile(w.ctx, request(o)) })
+	default:
+		return w.reconcile(func() (ctrl.Result, error) { return w.model.Reconcile(w.ctx, request(o)) })
+	}
+}
+
+// workload is everything there is to reconcile.
+func (w *world) workload() []client.Object {
+	var objects []client.Object
+	for _, key := range w.truth.objects.keys() {
+		switch o := w.truth.objects[key].(type) {
+		case *v1alpha1.GenerationJob, *v1alpha1.RunnerPool, *v1alpha1.Model:
+			objects = append(objects, o)
+		}
+	}
+	return objects
+}
+
+// all returns copies of the objects of one kind that the API server has.
+func all[T client.Object](w *world) []T {
+	var objects []T
+	for _, key := range w.truth.objects.keys() {
+		if o, ok := w.truth.objects[key].(T); ok {
+			objects = append(objects, o.DeepCopyObject().(T))
+		}
+	}
+	return objects
+}
+
+// collectGarbage deletes Runners whose pods are gone, as the API server's collector does.
+func (w *world) collectGarbage() {
+	pods := map[types.UID]bool{}
+	for _, pod := range all[*corev1.Pod](w) {
+		pods[pod.UID] = true
+	}
+	for _, runner := range all[*v1alpha1.Runner](w) {
+		if !pods[runner.Spec.PodUID] {
+			w.must(client.IgnoreNotFound(w.truth.Delete(w.ctx, runner)))
+		}
+	}
+}
+
+// alive returns a Runner's pod, nil where it runs no more.
+func (w *world) alive(runner *v1alpha1.Runner) *corev1.Pod {
+	for _, pod := range all[*corev1.Pod](w) {
+		if pod.UID == runner.Spec.PodUID && !podFinished(pod) {
+			return pod
+		}
+	}
+	return nil
+}
+
+// stepRunner lets one runner's process do the next thing it would do.
+func (w *world) stepRunner(runner *v1alpha1.Runner, failure *v1alpha1.AssignmentError) {
+	if w.alive(runner) == nil {
+		return
+	}
+	status := &runner.Status
+	meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonStarted})
+	status.Assignments = slices.DeleteFunc(status.Assignments, func(r v1alpha1.AssignmentReport) bool {
+		return !slices.ContainsFunc(runner.Spec.Assignments, func(a v1alpha1.Assignment) bool { return a.UID == r.UID && a.Attempt == r.Attempt })
+	})
+	for _, a := range runner.Spec.Assignments {
+		at := slices.IndexFunc(status.Assignments, func(r v1alpha1.AssignmentReport) bool { return r.UID == a.UID })
+		if at < 0 {
+			at = len(status.Assignments)
+			status.Assignments = append(status.Assignments, v1alpha1.AssignmentReport{UID: a.UID, Attempt: a.Attempt})
+		}
+		if report := &status.Assignments[at]; report.Phase != v1alpha1.PhaseSucceeded && report.Phase != v1alpha1.PhaseFailed {
+			advance(report, a, failure)
+			status.Model = &v1alpha1.LoadedModel{Name: a.Model.Name, UID: a.Model.UID, Generation: a.Model.Generation}
+			break
+		}
+	}
+	w.must(w.truth.Status().Update(w.ctx, runner))
+	w.check()
+}
+
+// advance moves a report on by one phase, or to Failed.
+func advance(report *v1alpha1.AssignmentReport, a v1alpha1.Assignment, failure *v1alpha1.AssignmentError) {
+	if failure != nil {
+		report.Phase, report.Error = v1alpha1.PhaseFailed, failure
+		return
+	}
+	switch report.Phase {
+	case "":
+		report.Phase, report.Progress = v1alpha1.PhaseInitializing, v1alpha1.ProgressInitializing
+	case v1alpha1.PhaseInitializing:
+		report.Phase, report.Progress = v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading
+	case v1alpha1.PhaseModelLoading:
+		report.Phase, report.Progress, report.ModelLoaded = v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating, true
+	case v1alpha1.PhaseGenerating:
+		report.Phase, report.Progress = v1alpha1.PhaseSaving, v1alpha1.ProgressSaving
+	default:
+		report.Phase, report.Progress = v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded
+		report.Outputs = []v1alpha1.Output{{Seed: a.Seed, Path: string(a.UID), SHA256: fmt.Sprint(a.Seed)}}
+	}
+}
+
+// addJob lets a user ask for a picture.
+func (w *world) addJob(name, model string, backoffLimit int32) {
+	w.must(w.truth.Create(w.ctx, &v1alpha1.GenerationJob{
+		ObjectMeta: metav1.ObjectMeta{Namespace: simNamespace, Name: name},
+		Spec: v1alpha1.GenerationJobSpec{
+			ModelRef:     v1alpha1.ObjectReference{Name: model},
+			Prompt:       "a red apple",
+			BackoffLimit: &backoffLimit,
+		},
+	}))
+}
+
+func (w *world) addModel(name string) {
+	w.must(w.truth.Create(w.ctx, &v1alpha1.Model{
+		ObjectMeta: metav1.ObjectMeta{Namespace: simNamespace, Name: name},
+		Spec:       v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: name}},
+	}))
+}
+
+func (w *world) addPool(maximum, slots int32) {
+	w.must(w.truth.Create(w.ctx, &v1alpha1.RunnerPool{
+		ObjectMeta: metav1.ObjectMeta{Namespace: simNamespace, Name: "default"},
+		Spec: v1alpha1.RunnerPoolSpec{
+			MaxRunners:  &maximum,
+			Slots:       &slots,
+			IdleTimeout: &metav1.Duration{Duration: time.Minute},
+		},
+	}))
+}
+
+// check notes the first violation of what must hold at all times.
+func (w *world) check() {
+	if w.broken != nil {
+		return
+	}
+	w.broken = errors.Join(w.checkRunners(), w.checkJobs(), w.checkPods())
+}
+
+// checkRunners: a job is assigned once at most, and no runner has more than its slots.
+func (w *world) checkRunners() error {
+	slots := int(*w.thePool().Spec.Slots)
+	assigned := map[types.UID]string{}
+	for _, runner := range all[*v1alpha1.Runner](w) {
+		if n := len(runner.Spec.Assignments); n > slots {
+			return fmt.Errorf("runner %s has %d assignments of %d", runner.Name, n, slots)
+		}
+		for _, a := range runner.Spec.Assignments {
+			if other, twice := assigned[a.UID]; twice {
+				return fmt.Errorf("job %s is assigned to %s and %s", a.JobName, other, runner.Name)
+			}
+			assigned[a.UID] = runner.Name
+		}
+	}
+	return nil
+}
+
+// checkJobs: a terminal job holds no runner and never changes, and progress never goes
+// down within an attempt.
+func (w *world) checkJobs() error {
+	for _, job := range all[*v1alpha1.GenerationJob](w) {
+		key := fmt.Sprint(job.UID, "/", job.Status.Attempt)
+		if job.Status.Progress < w.progress[key] {
+			return fmt.Errorf("progress of %s went from %d down to %d", key, w.progress[key], job.Status.Progress)
+		}
+		w.progress[key] = job.Status.Progress
+		if !jobFinished(job) {
+			continue
+		}
+		ended, before := w.ended[job.UID]
+		switch {
+		case !before:
+			w.ended[job.UID] = job.Status
+			if err := w.checkEnd(job); err != nil {
+				return err
+			}
+		case !reflect.DeepEqual(ended, job.Status):
+			return fmt.Errorf("job %s changed after its end", job.Name)
+		}
+	}
+	return nil
+}
+
+// checkEnd: what a job must be when it becomes terminal.
+func (w *world) checkEnd(job *v1alpha1.GenerationJob) error {
+	for _, runner := range all[*v1alpha1.Runner](w) {
+		if _, held := holdingOf(runner, job.UID); held {
+			return fmt.Errorf("job %s ended while runner %s held it", job.Name, runner.Name)
+		}
+	}
+	switch status := job.Status; {
+	case status.Failures > *job.Spec.BackoffLimit+1:
+		return fmt.Errorf("job %s failed %d times with a limit of %d", job.Name, status.Failures, *job.Spec.BackoffLimit)
+	case status.Phase == v1alpha1.PhaseSucceeded && (len(status.Outputs) != 1 || status.Outputs[0].Seed != *status.Seed || status.Progress != 100):
+		return fmt.Errorf("job %s succeeded with %+v", job.Name, status)
+	case status.Phase == v1alpha1.PhaseFailed && meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled) == nil:
+		return fmt.Errorf("job %s failed without being stalled", job.Name)
+	}
+	return nil
+}
+
+// checkPods: never above the maximum.
+func (w *world) checkPods() error {
+	if n, most := len(all[*corev1.Pod](w)), int(*w.thePool().Spec.MaxRunners); n > most {
+		return fmt.Errorf("there are %d pods, above the maximum %d", n, most)
+	}
+	return nil
+}
+
+func (w *world) thePool() *v1alpha1.RunnerPool {
+	var pool v1alpha1.RunnerPool
+	w.must(w.truth.Get(w.ctx, types.NamespacedName{Namespace: simNamespace, Name: "default"}, &pool))
+	pool.Spec.Slots = ptr.To(ptr.Deref(pool.Spec.Slots, 1))
+	return &pool
+}
+
+// settle lets everything go well until nothing changes any more.
+func (w *world) settle() error {
+	w.fault = func(int, string) fate { return fateDone }
+	for range 60 {
+		before := w.writes
+		w.round()
+		if w.broken != nil {
+			return w.broken
+		}
+		if w.writes == before && len(w.stale()) == 0 && w.allEnded() {
+			return w.checkRest()
+		}
+	}
+	return fmt.Errorf("nothing settled: %s", w.describe())
+}
+
+// round lets everyone take one turn, in a fixed order.
+func (w *world) round() {
+	w.clock.SetTime(w.clock.Now().Add(10 * time.Second))
+	w.collectGarbage()
+	for _, key := range w.stale() {
+		w.catchUp(key)
+	}
+	for _, o := range w.workload() {
+		w.work(o)
+	}
+	for _, runner := range all[*v1alpha1.Runner](w) {
+		w.stepRunner(runner, nil)
+	}
+}
+
+func (w *world) allEnded() bool {
+	return !slices.ContainsFunc(all[*v1alpha1.GenerationJob](w), func(job *v1alpha1.GenerationJob) bool { return !jobFinished(job) })
+}
+
+// checkRest: what is left when all jobs have ended.
+func (w *world) checkRest() error {
+	for _, runner := range all[*v1alpha1.Runner](w) {
+		if held := heldJobs(runner); len(held) > 0 {
+			return fmt.Errorf("runner %s still holds %v", runner.Name, held)
+		}
+	}
+	return nil
+}
+
+// describe says how jobs and runners stand.
+func (w *world) describe() string {
+	var b strings.Builder
+	for _, job := range all[*v1alpha1.GenerationJob](w) {
+		fmt.Fprintf(&b, "\njob %s: %s %d%% attempt %d", job.Name, job.Status.Phase, job.Status.Progress, job.Status.Attempt)
+		if c := meta.FindStatusCondition(job.Status.Conditions, v1alpha1.ConditionScheduled); c != nil {
+			fmt.Fprintf(&b, ", %s: %s", c.Reason, c.Message)
+		}
+	}
+	for _, runner := range all[*v1alpha1.Runner](w) {
+		fmt.Fprintf(&b, "\nrunner %s: holds %v", runner.Name, heldJobs(runner))
+	}
+	return b.String()
+}
