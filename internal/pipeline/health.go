@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
-	"github.com/atelier-dev/atelier/internal/modelstore"
 )
 
 // Health is the outcome of a health check.
@@ -47,12 +46,11 @@ func (p parts) health() Health {
 
 // check says why parts that are all there can't work together.
 func (p parts) check() error {
-	for _, name := range []string{modelstore.TextEncoder, modelstore.UNet, modelstore.VAEDecoder} {
-		session := *p.sessions()[name]
-		if err := session.Err(); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+	for _, n := range p.networks() {
+		if err := (*n.session).Err(); err != nil {
+			return fmt.Errorf("%s: %w", n.name, err)
 		}
-		if err := checkGraph(name, session.Graph(), p.config, p.tokenizer.MaxLength()); err != nil {
+		if err := checkGraph(n.name, (*n.session).Graph(), p.config, p.tokenizer.MaxLength()); err != nil {
 			return err
 		}
 	}

@@ -15,42 +15,37 @@ import (
 )
 
 // load reads a model directory: first what is small, checking that it fits together,
-// then the networks. After an error nothing stays open.
-func load(ctx context.Context, runtime ort.Runtime, model Model) (_ parts, err error) {
+// then the networks. After an error it gives what could not be closed again: nothing.
+func load(ctx context.Context, runtime ort.Runtime, model Model) (parts, error) {
 	dir, err := modelstore.Open(model.Dir)
 	if err != nil {
 		return parts{}, err
 	}
 	defer func() { _ = dir.Close() }() // Only read from.
 	p := parts{model: &model}
-	defer func() {
-		if err != nil {
-			_, closeErr := p.close()
-			err = errors.Join(err, closeErr)
-		}
-	}()
+	if err := p.read(ctx, runtime, dir); err != nil {
+		left, closeErr := p.close()
+		return left, errors.Join(err, closeErr)
+	}
+	return p, nil
+}
+
+// read fills in the parts one by one.
+func (p *parts) read(ctx context.Context, runtime ort.Runtime, dir *modelstore.Directory) error {
 	if err := p.readSmall(dir); err != nil {
-		return parts{}, err
+		return err
 	}
-	for _, network := range []struct {
-		part   string
-		output string
-		into   *ort.Session
-	}{
-		{modelstore.TextEncoder, outputStates, &p.textEncoder},
-		{modelstore.UNet, outputNoise, &p.unet},
-		{modelstore.VAEDecoder, outputPicture, &p.vaeDecoder},
-	} {
+	for _, n := range p.networks() {
 		if err := ctx.Err(); err != nil {
-			return parts{}, err
+			return err
 		}
-		session, err := p.open(runtime, dir, network.part, network.output)
+		session, err := p.open(runtime, dir, n.name, n.output)
 		if err != nil {
-			return parts{}, err
+			return err
 		}
-		*network.into = session
+		*n.session = session
 	}
-	return p, p.check()
+	return p.check()
 }
 
 // readSmall reads the configurations and the tokenizer.

@@ -250,20 +250,13 @@ func TestSwapClosesBeforeItOpens(t *testing.T) {
 	if err := p.Load(t.Context(), second); err != nil {
 		t.Fatal(err)
 	}
-	closed := []string{"close text_encoder", "close unet", "close vae_decoder"}
-	if got := runtime.log[:3]; !sameSet(got, closed) {
-		t.Errorf("the swap began with %v", got)
-	}
-	if got, want := runtime.log[3:], []string{"open text_encoder", "open unet", "open vae_decoder"}; !slices.Equal(got, want) {
-		t.Errorf("the swap went on with %v, want %v", got, want)
+	want := []string{"close text_encoder", "close unet", "close vae_decoder", "open text_encoder", "open unet", "open vae_decoder"}
+	if !slices.Equal(runtime.log, want) {
+		t.Errorf("the swap did %v, want %v", runtime.log, want)
 	}
 	if loaded, ok := p.Loaded(); !ok || loaded != second {
 		t.Errorf("loaded is %+v, %v", loaded, ok)
 	}
-}
-
-func sameSet(a, b []string) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // TestOldModelIsGoneBeforeTheNewOneIsRead swaps to a model that is not there.
@@ -331,6 +324,49 @@ func TestPartThatCannotBeClosedStays(t *testing.T) {
 	runtime.closeErr = nil
 	if err := p.Load(t.Context(), testModel(t, tiny)); err != nil || !p.IsHealthy() || runtime.left() != 3 {
 		t.Errorf("after closing works: %v, %+v, %d sessions", err, p.Health(), runtime.left())
+	}
+}
+
+// TestPartOfAFailedLoadThatCannotBeClosedStays fails a load and the closing after it.
+func TestPartOfAFailedLoadThatCannotBeClosedStays(t *testing.T) {
+	runtime := &fakeRuntime{
+		openErr:  map[string]error{modelstore.VAEDecoder: errors.New("out of memory")},
+		closeErr: map[string]error{modelstore.TextEncoder: errors.New("stuck")},
+	}
+	p := New(runtime)
+	err := p.Load(t.Context(), testModel(t, tiny))
+	if err == nil || !strings.Contains(err.Error(), "out of memory") || !strings.Contains(err.Error(), "closing text_encoder: stuck") {
+		t.Errorf("got %v", err)
+	}
+	if health := p.Health(); health.Healthy || runtime.left() != 1 {
+		t.Errorf("health %+v with %d sessions", health, runtime.left())
+	}
+}
+
+// TestTimestepsThatAreTaken goes through what exporters declare.
+func TestTimestepsThatAreTaken(t *testing.T) {
+	p, _ := loadFake(t)
+	loaded := p.current()
+	for _, c := range []struct {
+		kind  ort.ElementType
+		shape []int64
+		ok    bool
+	}{
+		{ort.TypeFloat32, []int64{}, true}, {ort.TypeInt64, []int64{1}, true}, {ort.TypeFloat16, []int64{1}, true}, {ort.TypeInt64, []int64{-1}, true},
+		{ort.TypeFloat32, nil, true}, {ort.TypeFloat16, []int64{}, false}, {ort.TypeFloat32, []int64{1, 1}, false}, {ort.TypeBool, []int64{1}, false},
+	} {
+		graph := loaded.unet.Graph()
+		graph.Inputs = slices.Clone(graph.Inputs)
+		for i, v := range graph.Inputs {
+			if v.Name == inputTimestep {
+				graph.Inputs[i].Type, graph.Inputs[i].Shape = c.kind, c.shape
+			}
+		}
+		err := checkGraph(modelstore.UNet, graph, loaded.config, loaded.tokenizer.MaxLength())
+		defect, bad := errors.AsType[*ModelError](err)
+		if c.ok != (err == nil) || bad && defect.Field != "input timestep" {
+			t.Errorf("%v of shape %v: %v", c.kind, c.shape, err)
+		}
 	}
 }
 

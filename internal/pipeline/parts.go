@@ -43,25 +43,34 @@ func (p parts) list() []part {
 	}
 }
 
-// sessions gives a pointer to each session, with its name.
-func (p *parts) sessions() map[string]*ort.Session {
-	return map[string]*ort.Session{
-		modelstore.TextEncoder: &p.textEncoder,
-		modelstore.UNet:        &p.unet,
-		modelstore.VAEDecoder:  &p.vaeDecoder,
+// network is the place of one of the sessions.
+type network struct {
+	name    string
+	session *ort.Session
+	// output that is computed.
+	output string
+}
+
+// networks gives the places of the sessions, in the order in which they are loaded.
+func (p *parts) networks() []network {
+	return []network{
+		{modelstore.TextEncoder, &p.textEncoder, outputStates},
+		{modelstore.UNet, &p.unet, outputNoise},
+		{modelstore.VAEDecoder, &p.vaeDecoder, outputPicture},
 	}
 }
 
 // close closes the sessions and gives what is left: nothing, unless a session could not
 // be closed, which then stays.
 func (p parts) close() (left parts, err error) {
-	for name, session := range p.sessions() {
-		if *session == nil {
+	kept := left.networks()
+	for i, n := range p.networks() {
+		if *n.session == nil {
 			continue
 		}
-		if closeErr := (*session).Close(); closeErr != nil {
-			*left.sessions()[name] = *session
-			err = errors.Join(err, fmt.Errorf("closing %s: %w", name, closeErr))
+		if closeErr := (*n.session).Close(); closeErr != nil {
+			*kept[i].session = *n.session
+			err = errors.Join(err, fmt.Errorf("closing %s: %w", n.name, closeErr))
 		}
 	}
 	return left, err

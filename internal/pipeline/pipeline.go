@@ -86,11 +86,8 @@ func (p *Pipeline) Load(ctx context.Context, model Model) error {
 		return err
 	}
 	loaded, err := load(ctx, p.runtime, model)
-	if err != nil {
-		return err
-	}
 	p.set(loaded)
-	return nil
+	return err
 }
 
 // Unload gives everything back. A part that can't be closed stays, and the pipeline is
