@@ -34,7 +34,7 @@ var _ = Describe("A runner's token", func() {
 		s = newStudio(ctx)
 		s.openPoolOf(ctx, 2, 2, "10m")
 		own, two = s.readyRunner(ctx, "default-0"), s.readyRunner(ctx, "default-1")
-		token, err := cluster.PodToken(ctx, s.pod(ctx, "default-0"))
+		token, err := cluster.PodToken(ctx, s.firstPod(ctx))
 		Expect(err).NotTo(HaveOccurred())
 		as = clientWith(token)
 	})

@@ -100,8 +100,9 @@ var _ = Describe("A job", func() {
 	It("gives the same bytes for the same manifest and seed, and another picture for another seed", func(ctx SpecContext) {
 		s := newStudio(ctx)
 		s.openPool(ctx, 0)
-		var pictures [][]byte
-		for _, j := range []*v1alpha1.GenerationJob{job("once"), job("again"), job("other", withSeed(43))} {
+		jobs := []*v1alpha1.GenerationJob{job("once"), job("again"), job("other", withSeed(43))}
+		pictures := make([][]byte, 0, len(jobs))
+		for _, j := range jobs {
 			s.submit(ctx, j)
 			outputs := s.ended(ctx, j.Name, v1alpha1.PhaseSucceeded).Status.Outputs
 			Expect(outputs).To(HaveLen(1))

@@ -165,14 +165,13 @@ func (s *studio) ended(ctx context.Context, name string, phase v1alpha1.Phase) *
 }
 
 // generating waits until a job has made its first steps.
-func (s *studio) generating(ctx context.Context, name string) *v1alpha1.GenerationJob {
+func (s *studio) generating(ctx context.Context, name string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
 		status := s.job(ctx, name).Status
 		g.Expect(status.Phase).To(Equal(v1alpha1.PhaseGenerating))
 		g.Expect(status.Step).To(BeNumerically(">", 0))
 	}).Should(Succeed())
-	return s.job(ctx, name)
 }
 
 // runner reads a Runner.
@@ -194,11 +193,11 @@ func (s *studio) readyRunner(ctx context.Context, name string) *v1alpha1.Runner 
 	return &r
 }
 
-// pod reads a pod.
-func (s *studio) pod(ctx context.Context, name string) *corev1.Pod {
+// firstPod reads the pod of the pool's first runner.
+func (s *studio) firstPod(ctx context.Context) *corev1.Pod {
 	GinkgoHelper()
 	var p corev1.Pod
-	Expect(api.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: name}, &p)).To(Succeed())
+	Expect(api.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "default-0"}, &p)).To(Succeed())
 	return &p
 }
 

@@ -4,6 +4,10 @@
 // Package e2e says, as specs, what Atelier does, and checks it from outside: on a real
 // API server, with the manager installed from config/default, runners on a node that is
 // scheduled by the real scheduler, and models that ONNX Runtime really runs.
+//
+// What can't be brought about from outside is tested where it can: that a corrupted
+// pipeline is found, reloaded and reported, on a real API server and with ONNX Runtime,
+// in internal/runner; that pictures equal those of Python's diffusers in internal/pipeline.
 package e2e
 
 import (

@@ -141,7 +141,7 @@ func TestBinariesAreTakenFromTheAssetsFirst(t *testing.T) {
 // httpClient reaches servers with the identity of config, and trusts any certificate.
 func httpClient(t *testing.T, config *rest.Config) *http.Client {
 	t.Helper()
-	config.TLSClientConfig.CAData, config.TLSClientConfig.Insecure = nil, true
+	config.CAData, config.Insecure = nil, true
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)

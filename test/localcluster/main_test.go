@@ -109,11 +109,9 @@ func (f *fixture) pod(name, script string) *corev1.Pod {
 	}
 }
 
-// withGPUs makes the pod's first container ask for GPUs.
-func withGPUs(pod *corev1.Pod, count int64) *corev1.Pod {
-	pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{
-		processnode.GPUResource: *resource.NewQuantity(count, resource.DecimalSI),
-	}
+// withGPU makes the pod's first container ask for a GPU.
+func withGPU(pod *corev1.Pod) *corev1.Pod {
+	pod.Spec.Containers[0].Resources.Limits = corev1.ResourceList{processnode.GPUResource: resource.MustParse("1")}
 	return pod
 }
 

@@ -30,11 +30,11 @@ const sleepForever = "exec sleep 1000"
 
 func TestSchedulerHonoursGPUs(t *testing.T) {
 	f := newFixture(t, 2)
-	f.create(withGPUs(f.pod("first", "echo $CUDA_VISIBLE_DEVICES; "+sleepForever), 1))
-	f.create(withGPUs(f.pod("second", "echo $CUDA_VISIBLE_DEVICES; "+sleepForever), 1))
+	f.create(withGPU(f.pod("first", "echo $CUDA_VISIBLE_DEVICES; "+sleepForever)))
+	f.create(withGPU(f.pod("second", "echo $CUDA_VISIBLE_DEVICES; "+sleepForever)))
 	f.ready("first")
 	f.ready("second")
-	f.create(withGPUs(f.pod("third", sleepForever), 1))
+	f.create(withGPU(f.pod("third", sleepForever)))
 	f.Eventually(func(g Gomega) {
 		third := f.get("third")(g)
 		g.Expect(condition(third, corev1.PodScheduled)).To(Equal(corev1.ConditionFalse))
@@ -161,7 +161,7 @@ func TestTerminationSendsTermThenKillsAfterTheGracePeriod(t *testing.T) {
 
 func TestDeletionWithoutGraceKillsAtOnce(t *testing.T) {
 	f := newFixture(t, 1)
-	pod := withGPUs(f.pod("p", `trap '' TERM; while :; do sleep 0.05; done`), 1)
+	pod := withGPU(f.pod("p", `trap '' TERM; while :; do sleep 0.05; done`))
 	f.create(pod)
 	pid, err := cluster.PID(f.ready("p"), "main")
 	f.Expect(err).NotTo(HaveOccurred())
@@ -407,7 +407,7 @@ func TestTaintDrivesPodsAway(t *testing.T) {
 
 func TestNodeRestartRunsItsPodsAgain(t *testing.T) {
 	f := newFixture(t, 1)
-	f.create(withGPUs(f.pod("always", sleepForever), 1))
+	f.create(withGPU(f.pod("always", sleepForever)))
 	never := f.pod("never", sleepForever)
 	never.Spec.RestartPolicy = corev1.RestartPolicyNever
 	f.create(never)

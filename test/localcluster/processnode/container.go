@@ -349,7 +349,7 @@ func expandAll(values []string, env map[string]string) []string {
 
 // assignments is env as NAME=value, in a fixed order.
 func assignments(env map[string]string, rewrite rewriter) []string {
-	var out []string
+	out := make([]string, 0, len(env))
 	for _, name := range slices.Sorted(maps.Keys(env)) {
 		out = append(out, name+"="+rewrite.rewrite(env[name]))
 	}

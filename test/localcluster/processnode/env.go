@@ -170,7 +170,7 @@ func subscript(field, prefix string) (key string, ok bool) {
 
 // quotedLines is the form that labels have in a downward API file.
 func quotedLines(values map[string]string) string {
-	var lines []string
+	lines := make([]string, 0, len(values))
 	for _, key := range slices.Sorted(maps.Keys(values)) {
 		lines = append(lines, fmt.Sprintf("%s=%q", key, values[key]))
 	}

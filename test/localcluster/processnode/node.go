@@ -31,6 +31,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -237,9 +238,7 @@ func (n *Node) object(port int32) *corev1.Node {
 		corev1.LabelOSStable:   runtime.GOOS,
 		corev1.LabelArchStable: runtime.GOARCH,
 	}
-	for name, value := range n.config.Labels {
-		labels[name] = value
-	}
+	maps.Copy(labels, n.config.Labels)
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: n.config.Name, Labels: labels},
 		Status: corev1.NodeStatus{
@@ -260,17 +259,16 @@ func (n *Node) object(port int32) *corev1.Node {
 
 func conditions() []corev1.NodeCondition {
 	now := now()
-	out := []corev1.NodeCondition{{
-		Type: corev1.NodeReady, Status: corev1.ConditionTrue, Reason: "KubeletReady", Message: "the process node runs pods",
-		LastHeartbeatTime: now, LastTransitionTime: now,
-	}}
-	for _, pressure := range []corev1.NodeConditionType{corev1.NodeMemoryPressure, corev1.NodeDiskPressure, corev1.NodePIDPressure} {
-		out = append(out, corev1.NodeCondition{
-			Type: pressure, Status: corev1.ConditionFalse, Reason: "NotMeasured", Message: "the process node has no limits",
-			LastHeartbeatTime: now, LastTransitionTime: now,
-		})
+	condition := func(kind corev1.NodeConditionType, status corev1.ConditionStatus, reason, message string) corev1.NodeCondition {
+		return corev1.NodeCondition{Type: kind, Status: status, Reason: reason, Message: message, LastHeartbeatTime: now, LastTransitionTime: now}
 	}
-	return out
+	const reason, message = "NotMeasured", "the process node has no limits"
+	return []corev1.NodeCondition{
+		condition(corev1.NodeReady, corev1.ConditionTrue, "KubeletReady", "the process node runs pods"),
+		condition(corev1.NodeMemoryPressure, corev1.ConditionFalse, reason, message),
+		condition(corev1.NodeDiskPressure, corev1.ConditionFalse, reason, message),
+		condition(corev1.NodePIDPressure, corev1.ConditionFalse, reason, message),
+	}
 }
 
 // now is the time as the API keeps it, in whole seconds.

@@ -132,8 +132,9 @@ func TestRestartDelaysAreTheKubelets(t *testing.T) {
 
 func TestTally(t *testing.T) {
 	verdict := newTally(&corev1.Probe{SuccessThreshold: 2, FailureThreshold: 3}, false)
-	var got []bool
-	for _, outcome := range []bool{true, false, true, true, false, false, true, false, false, false, true} {
+	outcomes := []bool{true, false, true, true, false, false, true, false, false, false, true}
+	got := make([]bool, 0, len(outcomes))
+	for _, outcome := range outcomes {
 		verdict.observe(outcome)
 		got = append(got, verdict.healthy)
 	}

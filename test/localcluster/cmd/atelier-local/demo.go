@@ -219,7 +219,8 @@ func (s *session) reader() (client.Reader, error) {
 }
 
 func conditionRows(conditions []metav1.Condition) [][]string {
-	rows := [][]string{{"TYPE", "STATUS", "REASON", "MESSAGE"}}
+	rows := make([][]string, 0, 1+len(conditions))
+	rows = append(rows, []string{"TYPE", "STATUS", "REASON", "MESSAGE"})
 	for _, c := range conditions {
 		rows = append(rows, []string{c.Type, string(c.Status), c.Reason, c.Message})
 	}
