@@ -132,6 +132,7 @@ func (r *onnxRuntime) Open(path string, outputs ...string) (Session, error) {
 	if err != nil {
 		return nil, loadError(err)
 	}
+	trimMemory() // Building a session takes several times what it keeps.
 	return &onnxSession{graph: graph, session: session}, nil
 }
 

@@ -57,7 +57,9 @@ func (s *onnxSession) Close() error {
 	s.fail(errClosed)
 	session := s.session
 	s.session, s.inputs, s.outputs = nil, nil, nil
-	return session.Destroy()
+	err := session.Destroy()
+	trimMemory()
+	return err
 }
 
 // Run computes the outputs from the inputs.
