@@ -58,6 +58,11 @@ func probeCUDA(libraryPath string) error {
 	return session.Destroy()
 }
 
+// allowSpinning keys whether threads that wait for each other keep their CPU busy. It
+// gains a little on an idle machine, and on one where others work as well it costs most
+// of the time: a waiting thread takes the CPU from the one it waits for.
+const allowSpinning = "session.intra_op.allow_spinning"
+
 // sessionOptions makes the options of a session. The caller destroys them.
 func sessionOptions(device DeviceType, threads int) (*onnx.SessionOptions, error) {
 	options, err := onnx.NewSessionOptions()
@@ -67,6 +72,9 @@ func sessionOptions(device DeviceType, threads int) (*onnx.SessionOptions, error
 	err = options.SetIntraOpNumThreads(threads)
 	if err == nil {
 		err = options.SetLogSeverityLevel(onnx.LoggingLevelError)
+	}
+	if err == nil {
+		err = options.AddSessionConfigEntry(allowSpinning, "0")
 	}
 	if err == nil && device == CUDA {
 		err = appendCUDA(options)
