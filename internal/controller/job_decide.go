@@ -264,14 +264,16 @@ func (d *jobDecision) obstacle() (reason, message string) {
 		return v1alpha1.ReasonPoolInvalid, fmt.Sprintf("RunnerPool %q can't start runners: %s", pool, stalled.Message)
 	}
 	ready := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionReady)
+	most := ptr.Deref(d.pool.Spec.MaxRunners, v1alpha1.DefaultMaxRunners)
 	switch {
 	case ready == nil:
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q was not looked at yet", pool)
 	case ready.Status != metav1.ConditionTrue:
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q has no free runner yet: %s", pool, ready.Message)
+	case d.pool.Status.BusyRunners < most:
+		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q has not given it a runner yet (%d of at most %d are busy)", pool, d.pool.Status.BusyRunners, most)
 	}
-	return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("every runner of RunnerPool %q is busy (maxRunners is %d)",
-		pool, ptr.Deref(d.pool.Spec.MaxRunners, v1alpha1.DefaultMaxRunners))
+	return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("every runner of RunnerPool %q is busy (maxRunners is %d)", pool, most)
 }
 
 // summarize derives the phase and the three conditions that kstatus reads.
