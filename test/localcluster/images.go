@@ -6,6 +6,7 @@ package localcluster
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 
 	"github.com/atelier-dev/atelier/test/localcluster/processnode"
 )
@@ -22,7 +23,7 @@ func Images(root string) map[string]processnode.Image {
 	manager, runner := filepath.Join(root, "bin", "manager"), filepath.Join(root, "bin", "runner")
 	library := os.Getenv(onnxRuntimeEnv)
 	if library == "" {
-		library = filepath.Join(root, "bin", "onnxruntime", onnxRuntimeVersion, "libonnxruntime.so")
+		library = filepath.Join(root, "bin", "onnxruntime", onnxRuntimeVersion, libraryName())
 	}
 	return map[string]processnode.Image{
 		"atelier-manager": {
@@ -37,4 +38,11 @@ func Images(root string) map[string]processnode.Image {
 		},
 		"shell": {Cmd: []string{"/bin/sh"}},
 	}
+}
+
+func libraryName() string {
+	if runtime.GOOS == "darwin" {
+		return "libonnxruntime.dylib"
+	}
+	return "libonnxruntime.so"
 }

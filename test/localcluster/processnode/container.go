@@ -98,7 +98,7 @@ func (w *podWorker) runOnce(container *corev1.Container) *corev1.ContainerStateT
 		})
 	}
 	w.setRunning(container, restart, &running{process: process, command: command, log: log}, started)
-	w.watch(container, process)
+	w.watch(container, restart, process)
 	code := process.ExitCode()
 	reason := "Completed"
 	if code != 0 {
@@ -136,12 +136,12 @@ func (w *podWorker) commandWhenPossible(container *corev1.Container) *exec.Cmd {
 
 // watch waits for the end of a process. It ends it when the pod is to end and when the
 // container's probes say so.
-func (w *podWorker) watch(container *corev1.Container, process *child.Process) {
+func (w *podWorker) watch(container *corev1.Container, restart int32, process *child.Process) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	unhealthy := make(chan error, 1)
 	go func() {
-		if err := w.prober(container).run(ctx, container); err != nil {
+		if err := w.prober(container, restart).run(ctx, container); err != nil {
 			unhealthy <- err
 		}
 	}()
@@ -185,16 +185,25 @@ func (w *podWorker) gracePeriod() time.Duration {
 	return corev1.DefaultTerminationGracePeriodSeconds * time.Second
 }
 
-// prober asks the container's process how it is.
-func (w *podWorker) prober(container *corev1.Container) *prober {
+// prober asks the container's process how it is. Answers that come after its end, or
+// after the container's next start, are nobody's.
+func (w *podWorker) prober(container *corev1.Container, restart int32) *prober {
+	id := containerID(w.pod, container.Name, restart)
+	answer := func(change func(*corev1.ContainerStatus)) {
+		w.update(container.Name, func(s *corev1.ContainerStatus) {
+			if s.State.Running != nil && s.ContainerID == id {
+				change(s)
+			}
+		})
+	}
 	yes := true
 	return &prober{
 		port: func(port intstr.IntOrString) (int, error) { return w.hostPort(container, port) },
 		exec: func(ctx context.Context, command []string) error {
 			return w.execute(ctx, container.Name, command, nil, nil, nil)
 		},
-		started: func() { w.update(container.Name, func(s *corev1.ContainerStatus) { s.Started = &yes }) },
-		ready:   func(ready bool) { w.update(container.Name, func(s *corev1.ContainerStatus) { s.Ready = ready }) },
+		started: func() { answer(func(s *corev1.ContainerStatus) { s.Started = &yes }) },
+		ready:   func(ready bool) { answer(func(s *corev1.ContainerStatus) { s.Ready = ready }) },
 		failed: func(kind string, err error) {
 			w.event(corev1.EventTypeWarning, "Unhealthy", fmt.Sprintf("%s probe failed: %v", kind, err))
 		},
