@@ -5,11 +5,13 @@ package controller
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
@@ -70,6 +72,91 @@ func TestAFaultAtEveryWrite(t *testing.T) {
 		}
 	}
 	t.Logf("%d writes, %d faults", undisturbed.writes, points)
+}
+
+// TestAnUnheardBindingIsNotRepeated binds a job by a write that succeeds and says it did
+// not, and then offers another runner.
+func TestAnUnheardBindingIsNotRepeated(t *testing.T) {
+	w := newWorld(0)
+	w.addModel("cat")
+	w.addPool(2, 1)
+	pool := w.thePool()
+	pool.Spec.MinRunners = pool.Spec.MaxRunners
+	w.must(w.truth.Update(w.ctx, pool))
+	if err := w.settle(); err != nil {
+		t.Fatal(err)
+	}
+
+	// Both runners are idle; the manager believes that the first is not ready.
+	ready := func(is metav1.ConditionStatus) {
+		runner := all[*v1alpha1.Runner](w)[0]
+		runner.Status.Conditions[0].Status = is
+		w.must(w.truth.Status().Update(w.ctx, runner))
+		w.catchUp(keyOf(runner))
+	}
+	ready(metav1.ConditionFalse)
+	w.addJob("apple", "cat", 1)
+	job := all[*v1alpha1.GenerationJob](w)[0]
+	w.catchUp(keyOf(job))
+	w.work(job)
+	w.fault = func(int, string) fate { return fateUnheard }
+	w.work(w.thePool())
+	w.fault = func(int, string) fate { return fateDone }
+	if bound := all[*v1alpha1.Runner](w)[1].Spec.Assignments; len(bound) != 1 {
+		t.Fatalf("the second runner has %v", bound)
+	}
+	ready(metav1.ConditionTrue)
+	w.work(w.thePool())
+	if w.broken != nil {
+		t.Error(w.broken)
+	}
+	if err := w.settle(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAManagerWithOldNewsDoesNoHarm runs jobs to their end, and then lets a manager work
+// that knows the world as it was at some moment before, as one might that has just taken
+// over.
+func TestAManagerWithOldNewsDoesNoHarm(t *testing.T) {
+	w := newWorld(0)
+	w.addModel("cat")
+	w.addPool(1, 1)
+	w.addJob("apple", "cat", 1)
+	w.addJob("pear", "cat", 1)
+	var past []simStore
+	for !w.allEnded() {
+		w.round()
+		past = append(past, maps.Clone(w.cache))
+	}
+	for moment, cache := range past {
+		for _, onlyJobs := range []bool{false, true} {
+			w.remember(cache, onlyJobs)
+			for _, o := range w.workload() {
+				w.work(o)
+			}
+			w.check()
+			for _, runner := range all[*v1alpha1.Runner](w) {
+				if len(runner.Spec.Assignments) > 0 {
+					t.Fatalf("moment %d of %d, only jobs old: %t: %s", moment, len(past), onlyJobs, w.describe())
+				}
+			}
+			if w.broken != nil {
+				t.Fatalf("moment %d of %d, only jobs old: %t: %v", moment, len(past), onlyJobs, w.broken)
+			}
+		}
+	}
+}
+
+// remember puts the cache back to a moment before; all of it, or only what it
+// knows of jobs.
+func (w *world) remember(cache simStore, onlyJobs bool) {
+	w.cache = maps.Clone(cache)
+	for _, key := range w.stale() {
+		if onlyJobs && key.kind.Kind != "GenerationJob" {
+			w.catchUp(key)
+		}
+	}
 }
 
 // TestSimulatedChaos draws worlds in which anything may happen at any time.

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,7 +28,8 @@ import (
 // resource versions, generations, uids, preconditions and status subresources. The fake
 // client of controller-runtime does that too, and more, at a hundred times the cost.
 //
-// Patches have to be lockedPatches, which come to an update of the object as it was read.
+// A patch comes to an update of the object as it was read, refused if it is locked and the
+// object is another by now.
 type simAPI struct {
 	client.Client
 	clock   clock.PassiveClock
@@ -167,8 +169,21 @@ func (a *simAPI) Update(_ context.Context, o client.Object, _ ...client.UpdateOp
 	})
 }
 
-func (a *simAPI) Patch(ctx context.Context, o client.Object, _ client.Patch, _ ...client.PatchOption) error {
+func (a *simAPI) Patch(ctx context.Context, o client.Object, patch client.Patch, _ ...client.PatchOption) error {
+	if err := a.unlock(o, patch); err != nil {
+		return err
+	}
 	return a.Update(ctx, o)
+}
+
+// unlock makes an update of the object pass whatever was written since, if the patch says
+// nothing of a resource version.
+func (a *simAPI) unlock(o client.Object, patch client.Patch) error {
+	data, err := patch.Data(o)
+	if stored := a.objects[keyOf(o)]; stored != nil && !bytes.Contains(data, []byte(`"resourceVersion"`)) {
+		o.SetResourceVersion(stored.GetResourceVersion())
+	}
+	return err
 }
 
 // update changes a stored object, if it is the one that was read.
@@ -215,7 +230,10 @@ func (s *simStatus) Update(_ context.Context, o client.Object, _ ...client.SubRe
 	})
 }
 
-func (s *simStatus) Patch(ctx context.Context, o client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+func (s *simStatus) Patch(ctx context.Context, o client.Object, patch client.Patch, _ ...client.SubResourcePatchOption) error {
+	if err := s.api.unlock(o, patch); err != nil {
+		return err
+	}
 	return s.Update(ctx, o)
 }
 

@@ -256,7 +256,7 @@ func (w *world) stepRunner(runner *v1alpha1.Runner, failure *v1alpha1.Assignment
 	if w.alive(runner) == nil {
 		return
 	}
-	status := &runner.Status
+	status, before := &runner.Status, runner.Status.DeepCopy()
 	meta.SetStatusCondition(&status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonStarted})
 	status.Assignments = slices.DeleteFunc(status.Assignments, func(r v1alpha1.AssignmentReport) bool {
 		return !slices.ContainsFunc(runner.Spec.Assignments, func(a v1alpha1.Assignment) bool { return a.UID == r.UID && a.Attempt == r.Attempt })
@@ -273,8 +273,10 @@ func (w *world) stepRunner(runner *v1alpha1.Runner, failure *v1alpha1.Assignment
 			break
 		}
 	}
-	w.must(w.truth.Status().Update(w.ctx, runner))
-	w.check()
+	if !reflect.DeepEqual(before, status) {
+		w.must(w.truth.Status().Update(w.ctx, runner))
+		w.check()
+	}
 }
 
 // advance moves a report on by one phase, or to Failed.
