@@ -6,7 +6,10 @@ nearest to it; the distance is the Euclidean one over all RGB values at the mode
 """
 
 import argparse
+import functools
 import json
+import multiprocessing
+import os
 import sys
 import time
 from pathlib import Path
@@ -32,8 +35,14 @@ def choose(items, count):
     return [(i, data.article(items[i].name)) for i in order[:: max(1, len(order) // count)]]
 
 
-def draw(model, prompt, arguments):
-    """Pictures of one prompt with seeds 0..SEEDS-1: uint8 (SEEDS, size, size, 3)."""
+@functools.cache
+def load_model(folder):
+    return golden.Model(folder)
+
+
+def draw(prompt, arguments):
+    """Pictures of one prompt, with SEEDS seeds from the first one on: uint8 (SEEDS, size, size, 3)."""
+    model = load_model(arguments.folder)
     case = {"prompt": prompt, "seed": arguments.seed, "count": SEEDS, "steps": arguments.steps, "guidance": arguments.guidance}
     result = golden.generate(model, golden.complete(model, case))
     return np.stack([np.asarray(picture) for picture in result["pictures"]])
@@ -65,21 +74,23 @@ def main():
     parser.add_argument("--folder", type=Path, default=export.DEFAULT_FOLDER)
     parser.add_argument("--prompts", type=int, default=48, help="at least so many")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--guidance", type=float, default=7.5)
+    parser.add_argument("--guidance", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--sheet", type=Path, default=SHEET)
     parser.add_argument("--no-report", action="store_true", help="only print; leave the model's evaluation.json")
     arguments = parser.parse_args()
-    model = golden.Model(arguments.folder)
-    items, training = data.load(loop.work_folder() / "data", model.size)
+    size = load_model(arguments.folder).size
+    items, training = data.load(loop.work_folder() / "data", size)
     training = training.astype(np.float32)
     started, rows, ranks = time.time(), [], []
-    for index, prompt in choose(items, arguments.prompts):
-        pictures = draw(model, prompt, arguments)
-        rows.append((prompt, pictures))
-        ranks.append([rank(picture, training, index) for picture in pictures])
-        print(f"{prompt:40s} nearer pictures per seed: {ranks[-1]}", flush=True)
-    contact_sheet(rows, model.size, arguments.sheet)
+    chosen = choose(items, arguments.prompts)
+    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+        drawn = pool.imap(functools.partial(draw, arguments=arguments), [prompt for _, prompt in chosen])
+        for (index, prompt), pictures in zip(chosen, drawn):
+            rows.append((prompt, pictures))
+            ranks.append([rank(picture, training, index) for picture in pictures])
+            print(f"{prompt:40s} nearer pictures per seed: {ranks[-1]}", flush=True)
+    contact_sheet(rows, size, arguments.sheet)
     flat = np.array(ranks).reshape(-1)
     report = {
         "prompts": len(rows),
@@ -87,7 +98,7 @@ def main():
         "steps": arguments.steps,
         "guidance": arguments.guidance,
         "training_pictures": len(items),
-        "distance": f"Euclidean, RGB, {model.size}x{model.size}",
+        "distance": f"Euclidean, RGB, {size}x{size}",
         "among_5_nearest_percent": round(100 * float((flat < 5).mean()), 1),
         "nearest_percent": round(100 * float((flat < 1).mean()), 1),
         "seconds_per_picture": round((time.time() - started) / len(flat), 3),

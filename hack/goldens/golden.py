@@ -45,8 +45,10 @@ class Model:
     def __init__(self, folder):
         self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
         self.scheduler = EulerDiscreteScheduler.from_pretrained(folder / "scheduler")
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # the same sums in the same order on every machine
         self.text_encoder, self.unet, self.vae_decoder = (
-            onnxruntime.InferenceSession(str(folder / part / "model.onnx"), providers=["CPUExecutionProvider"])
+            onnxruntime.InferenceSession(str(folder / part / "model.onnx"), options, providers=["CPUExecutionProvider"])
             for part in ("text_encoder", "unet", "vae_decoder")
         )
         unet = json.loads((folder / "unet/config.json").read_text())
