@@ -114,7 +114,7 @@ func serve(ctx context.Context, o serveOptions) error {
 		return fmt.Errorf("--listen: %w", err)
 	}
 	server := &http.Server{Handler: agent.Handler(registry), ReadHeaderTimeout: 5 * time.Second}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	go func() {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("HTTP server ended", "error", err)

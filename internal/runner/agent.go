@@ -78,21 +78,21 @@ type Agent struct {
 }
 
 // New makes an agent. It touches neither the API server nor the pipeline.
-func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clock clock.Clock, log *slog.Logger) *Agent {
+func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clk clock.Clock, log *slog.Logger) *Agent {
 	bootID := string(uuid.NewUUID())
-	ledger := newLedger(clock, progressInterval, firstStatus(config, bootID, pipeline.Health(), clock.Now()))
+	ledger := newLedger(clk, progressInterval, firstStatus(config, bootID, pipeline.Health(), clk.Now()))
 	return &Agent{
 		config:  config,
 		bootID:  bootID,
 		client:  client,
-		clock:   clock,
+		clock:   clk,
 		log:     log.With("bootID", bootID),
 		metrics: metrics,
 		ledger:  ledger,
 		bench: &bench{
 			pipeline:   pipeline,
 			ledger:     ledger,
-			clock:      clock,
+			clock:      clk,
 			metrics:    metrics,
 			modelsDir:  config.ModelsDir,
 			outputsDir: config.OutputsDir,

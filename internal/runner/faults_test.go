@@ -69,7 +69,7 @@ func heldUp(release <-chan struct{}, answer chan<- int) fault {
 				answer <- 0
 				return
 			}
-			response.Body.Close()
+			_ = response.Body.Close()
 			answer <- response.StatusCode
 		}()
 		return nil, errors.New("request timed out")
@@ -153,7 +153,7 @@ func (l *line) setDown(down bool) {
 	defer l.mu.Unlock()
 	l.down = down
 	for _, watch := range l.watches {
-		watch.Close()
+		_ = watch.Close()
 	}
 	l.watches = nil
 }

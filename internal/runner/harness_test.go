@@ -263,7 +263,7 @@ func (p *process) awaitExit() (err error) {
 func (p *process) end() {
 	p.Helper()
 	p.sigterm()
-	p.awaitExit()
+	_ = p.awaitExit()
 	p.Expect(p.log.String()+libraryLog.String()).NotTo(ContainSubstring(secretPrompt), "a prompt was logged")
 }
 

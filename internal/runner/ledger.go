@@ -37,9 +37,9 @@ type ledger struct {
 	changed chan struct{}
 }
 
-func newLedger(clock clock.Clock, interval time.Duration, status v1alpha1.RunnerStatus) *ledger {
+func newLedger(clk clock.Clock, interval time.Duration, status v1alpha1.RunnerStatus) *ledger {
 	return &ledger{
-		clock:    clock,
+		clock:    clk,
 		interval: interval,
 		status:   status,
 		wrote:    make(chan struct{}, 1),

@@ -26,8 +26,7 @@ func logEnd(log *slog.Logger, e end) {
 // explain gives a failure's message, or for a bad request only the field: the value may
 // be a prompt, and prompts stay out of logs.
 func explain(f *failure) slog.Attr {
-	var request *pipeline.RequestError
-	if errors.As(f, &request) {
+	if request, ok := errors.AsType[*pipeline.RequestError](f); ok {
 		return slog.String("field", request.Field)
 	}
 	return slog.String("message", f.message)

@@ -65,9 +65,9 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 }
 
 // stage starts a stage's clock and gives the function that stops it.
-func (m *Metrics) stage(stage v1alpha1.Phase, clock clock.PassiveClock) func() {
-	begin := clock.Now()
-	return func() { m.stages.WithLabelValues(string(stage)).Observe(clock.Since(begin).Seconds()) }
+func (m *Metrics) stage(stage v1alpha1.Phase, clk clock.PassiveClock) func() {
+	begin := clk.Now()
+	return func() { m.stages.WithLabelValues(string(stage)).Observe(clk.Since(begin).Seconds()) }
 }
 
 func (m *Metrics) load(took time.Duration, err error) {
