@@ -8,16 +8,9 @@
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
-work="${ATELIER_DEMO_MODEL_WORK:-$HOME/.cache/atelier/demo-model}"
-mkdir -p "$work"
-
-if [[ ! -x "$work/venv/bin/python" ]]; then
-  "${PYTHON:-python3}" -m venv "$work/venv"
-fi
-"$work/venv/bin/pip" install --quiet -r "$here/requirements.txt"
+python="$("$here/environment.sh")"
 "$here/fetch.sh"
 
-python="$work/venv/bin/python"
 "$python" "$here/vae.py" --minutes "${VAE_MINUTES:-21}"
 "$python" "$here/diffusion.py" --minutes "${DIFFUSION_MINUTES:-70}"
 "$python" "$here/export.py"

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Computes every golden anew with torch, transformers and diffusers, and shows what changed.
+set -euo pipefail
+
+here="$(cd "$(dirname "$0")" && pwd)"
+python="$("$here/../demo-model/environment.sh")"
+for script in noise schedulers tokenizer golden; do
+  "$python" "$here/$script.py"
+done
+git -C "$here" status --short -- ../../test/testdata/goldens
