@@ -26,10 +26,10 @@ var _ = Describe("A runner's token", func() {
 		Expect(err).NotTo(HaveOccurred())
 		return c
 	}
-	// twoRunners starts two runners and returns the uids of their pods.
-	twoRunners := func(n *namespace) (own, other string) {
+	// startTwo starts two runners and returns the uids of their pods.
+	startTwo := func(n *namespace) (own, other string) {
 		GinkgoHelper()
-		n.createPool(maxRunners(2), func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](2) })
+		n.createPool(twoRunners, func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](2) })
 		n.startRunner("default-0")
 		n.startRunner("default-1")
 		return string(n.podUID("default-0")()), string(n.podUID("default-1")())
@@ -37,7 +37,7 @@ var _ = Describe("A runner's token", func() {
 
 	It("reads its own Runner and writes its status", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		own, _ := twoRunners(n)
+		own, _ := startTwo(n)
 		c := as(env.Pod(n.name, "default-0", own, "default-0"))
 		var runner v1alpha1.Runner
 		Expect(c.Get(ctx, n.key("default-0"), &runner)).To(Succeed())
@@ -48,8 +48,8 @@ var _ = Describe("A runner's token", func() {
 
 	It("can do nothing else", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		own, _ := twoRunners(n)
-		n.createModel("emoji")
+		own, _ := startTwo(n)
+		n.createModel()
 		job := n.createJob("apple")
 		c := as(env.Pod(n.name, "default-0", own, "default-0"))
 
@@ -70,7 +70,7 @@ var _ = Describe("A runner's token", func() {
 
 	It("is good for one pod only", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		own, other := twoRunners(n)
+		own, other := startTwo(n)
 		const account = "default-0"
 		for what, c := range map[string]client.Client{
 			"a pod of another name with the same service account": as(env.Pod(n.name, "intruder", own, account)),

@@ -24,6 +24,9 @@ import (
 	"github.com/atelier-dev/atelier/internal/controller"
 )
 
+// theModel is the model that jobs name.
+const theModel = "emoji"
+
 // namespace is one test's own, with short ways to make and read objects in it.
 type namespace struct {
 	ctx  context.Context
@@ -43,9 +46,9 @@ func (n *namespace) key(name string) types.NamespacedName {
 	return types.NamespacedName{Namespace: n.name, Name: name}
 }
 
-func (n *namespace) createModel(name string) *v1alpha1.Model {
+func (n *namespace) createModel() *v1alpha1.Model {
 	GinkgoHelper()
-	model := &v1alpha1.Model{ObjectMeta: n.meta(name), Spec: v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: name}}}
+	model := &v1alpha1.Model{ObjectMeta: n.meta(theModel), Spec: v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: theModel}}}
 	Expect(admin.Create(n.ctx, model)).To(Succeed())
 	return model
 }
@@ -60,9 +63,7 @@ func (n *namespace) createPool(change ...func(*v1alpha1.RunnerPoolSpec)) *v1alph
 	return pool
 }
 
-func maxRunners(n int32) func(*v1alpha1.RunnerPoolSpec) {
-	return func(spec *v1alpha1.RunnerPoolSpec) { spec.MaxRunners = ptr.To(n) }
-}
+func twoRunners(spec *v1alpha1.RunnerPoolSpec) { spec.MaxRunners = ptr.To[int32](2) }
 
 func template(json string) func(*v1alpha1.RunnerPoolSpec) {
 	return func(spec *v1alpha1.RunnerPoolSpec) { spec.Template = &runtime.RawExtension{Raw: []byte(json)} }
@@ -72,7 +73,7 @@ func (n *namespace) createJob(name string, change ...func(*v1alpha1.GenerationJo
 	GinkgoHelper()
 	job := &v1alpha1.GenerationJob{
 		ObjectMeta: n.meta(name),
-		Spec:       v1alpha1.GenerationJobSpec{ModelRef: v1alpha1.ObjectReference{Name: "emoji"}, Prompt: "a red apple"},
+		Spec:       v1alpha1.GenerationJobSpec{ModelRef: v1alpha1.ObjectReference{Name: theModel}, Prompt: "a red apple"},
 	}
 	for _, c := range change {
 		c(&job.Spec)
@@ -96,19 +97,17 @@ func (n *namespace) pool(g Gomega) *v1alpha1.RunnerPool {
 	return &pool
 }
 
-func (n *namespace) model(name string) func(Gomega) *v1alpha1.Model {
-	return func(g Gomega) *v1alpha1.Model {
-		var model v1alpha1.Model
-		g.Expect(admin.Get(n.ctx, n.key(name), &model)).To(Succeed())
-		return &model
-	}
+func (n *namespace) model(g Gomega) *v1alpha1.Model {
+	var model v1alpha1.Model
+	g.Expect(admin.Get(n.ctx, n.key(theModel), &model)).To(Succeed())
+	return &model
 }
 
 // pods returns the names of the pods there are, for Eventually.
 func (n *namespace) pods(g Gomega) []string {
 	var pods corev1.PodList
 	g.Expect(admin.List(n.ctx, &pods, client.InNamespace(n.name))).To(Succeed())
-	names := []string{}
+	names := make([]string, 0, len(pods.Items))
 	for _, pod := range pods.Items {
 		names = append(names, pod.Name)
 	}
@@ -216,8 +215,9 @@ func (r *fakeRunner) get(g Gomega) *v1alpha1.Runner {
 
 // assignments returns "job/attempt" of what the runner is given, for Eventually.
 func (r *fakeRunner) assignments(g Gomega) []string {
-	assigned := []string{}
-	for _, a := range r.get(g).Spec.Assignments {
+	runner := r.get(g)
+	assigned := make([]string, 0, len(runner.Spec.Assignments))
+	for _, a := range runner.Spec.Assignments {
 		assigned = append(assigned, fmt.Sprintf("%s/%d", a.JobName, a.Attempt))
 	}
 	return assigned

@@ -117,7 +117,7 @@ func newJobDecision(view jobView) *jobDecision {
 		}
 	}
 	if d.status.Seed == nil {
-		d.status.Seed = ptr.To(ptr.Deref(view.job.Spec.Seed, view.seed))
+		d.status.Seed = new(ptr.Deref(view.job.Spec.Seed, view.seed))
 	}
 	return d
 }
@@ -132,7 +132,7 @@ func (d *jobDecision) finishOnceReleased() {
 	if len(d.holdings) > 0 {
 		return
 	}
-	d.status.CompletionTime = ptr.To(metav1.NewTime(d.now))
+	d.status.CompletionTime = new(metav1.NewTime(d.now))
 	if failure := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionFailureTarget); failure != nil {
 		d.set(v1alpha1.ConditionFailed, metav1.ConditionTrue, failure.Reason, failure.Message)
 		d.set(v1alpha1.ConditionComplete, metav1.ConditionFalse, failure.Reason, failure.Message)
@@ -174,7 +174,7 @@ func (d *jobDecision) begin(bound holding) {
 	d.status.RetryTime = nil
 	d.status.Progress, d.status.Step, d.status.Steps = v1alpha1.ProgressPending, 0, 0
 	if d.status.StartTime == nil {
-		d.status.StartTime = ptr.To(metav1.NewTime(d.now))
+		d.status.StartTime = new(metav1.NewTime(d.now))
 	}
 	d.set(v1alpha1.ConditionScheduled, metav1.ConditionTrue, v1alpha1.ReasonBound,
 		fmt.Sprintf("runner %q has the job for attempt %d", bound.runner.Name, bound.assignment.Attempt))
@@ -234,7 +234,7 @@ func (d *jobDecision) fail(e v1alpha1.AssignmentError) {
 		return
 	}
 	retry := ceilSecond(d.now.Add(v.delay))
-	d.status.RetryTime = ptr.To(metav1.NewTime(retry))
+	d.status.RetryTime = new(metav1.NewTime(retry))
 	d.set(v1alpha1.ConditionScheduled, metav1.ConditionFalse, v1alpha1.ReasonBackoff,
 		fmt.Sprintf("attempt %d ended with %s: %s; the next may begin at %s", d.status.Attempt, v.reason, v.message, retry.UTC().Format(time.RFC3339)))
 }

@@ -44,8 +44,9 @@ func TestStepsShowEveryPhase(t *testing.T) {
 				view.job.Status.Conditions = newJobDecision(view).status.Conditions
 				meta.FindStatusCondition(view.job.Status.Conditions, v1alpha1.ConditionScheduled).Status = "True"
 			}
-			var got []string
-			for _, step := range decideSteps(view) {
+			steps := decideSteps(view)
+			got := make([]string, 0, len(steps))
+			for _, step := range steps {
 				got = append(got, fmt.Sprintf("%s(%d)", step.Phase, step.Progress))
 				if !meta.IsStatusConditionTrue(step.Conditions, v1alpha1.ConditionScheduled) || step.Attempt != 1 {
 					t.Errorf("%s speaks of attempt %d with conditions %v", step.Phase, step.Attempt, step.Conditions)

@@ -17,7 +17,7 @@ import (
 var _ = Describe("A job", func() {
 	It("goes from Pending to Succeeded, and its runner is free before it is Complete", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		job := n.createJob("apple")
 
@@ -105,7 +105,7 @@ var _ = Describe("A job", func() {
 
 	It("takes its parameters from the job, then the model", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		model := n.createModel("emoji")
+		model := n.createModel()
 		update(n, model, func() {
 			model.Spec.Defaults = &v1alpha1.ModelDefaults{Steps: ptr.To[int32](12), GuidanceScale: ptr.To(3.5), Width: ptr.To[int32](64)}
 		})
@@ -136,14 +136,14 @@ var _ = Describe("A job", func() {
 		Consistently(n.pods).Should(BeEmpty(), "no GPU is held for a job that can't run")
 		Eventually(n.events(job)).Should(ConsistOf(ContainSubstring("Warning ModelNotFound")))
 
-		n.createModel("emoji")
+		n.createModel()
 		n.startRunner("default-0").finish("apple")
 		Eventually(n.job("apple")).Should(inPhase(v1alpha1.PhaseSucceeded, 100))
 	})
 
 	It("waits for a pool that is missing and goes on when it appears", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createJob("apple")
 		Eventually(n.job("apple")).Should(haveCondition("Scheduled", metav1.ConditionFalse, "PoolNotFound", `there is no RunnerPool "default"`))
 
@@ -154,7 +154,7 @@ var _ = Describe("A job", func() {
 
 	It("carries the runner's warnings in its status and as events, once each", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		job := n.createJob("apple", func(spec *v1alpha1.GenerationJobSpec) { spec.PrecomputeEmbedding = ptr.To(true) })
 		runner := n.startRunner("default-0")
@@ -174,7 +174,7 @@ var _ = Describe("A job", func() {
 
 	It("is tried again after a failure that may pass", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		job := n.createJob("apple")
 		runner := n.startRunner("default-0")
@@ -213,7 +213,7 @@ var _ = Describe("A job", func() {
 
 	It("fails at once for a reason that no attempt can mend", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		job := n.createJob("apple")
 		runner := n.startRunner("default-0")
@@ -242,12 +242,12 @@ var _ = Describe("A job", func() {
 		))
 		Expect(n.kstatusOf("GenerationJob", "apple")(Default)).To(Equal(kstatus.FailedStatus))
 		Eventually(n.events(job)).Should(ContainElement("Warning ModelInvalid: unet/model.onnx: not a protobuf"))
-		Eventually(n.model("emoji")).Should(haveCondition("Loadable", metav1.ConditionFalse, "ModelInvalid", "unet/model.onnx"))
+		Eventually(n.model).Should(haveCondition("Loadable", metav1.ConditionFalse, "ModelInvalid", "unet/model.onnx"))
 	})
 
 	It("fails when its attempts are used up, and says what the last one failed for", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		n.createJob("apple", func(spec *v1alpha1.GenerationJobSpec) { spec.BackoffLimit = ptr.To[int32](1) })
 		runner := n.startRunner("default-0")
@@ -264,8 +264,8 @@ var _ = Describe("A job", func() {
 
 	It("is given to another runner when its runner goes away, which does not count", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
-		n.createPool(maxRunners(2))
+		n.createModel()
+		n.createPool(twoRunners)
 		job := n.createJob("apple", func(spec *v1alpha1.GenerationJobSpec) { spec.BackoffLimit = ptr.To[int32](0) })
 		n.startRunner("default-0").report("apple", generating)
 		Eventually(n.job("apple")).Should(inPhase(v1alpha1.PhaseGenerating, 50))
@@ -280,7 +280,7 @@ var _ = Describe("A job", func() {
 
 	It("is given to another runner when its pod is evicted", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		n.createJob("apple", func(spec *v1alpha1.GenerationJobSpec) { spec.BackoffLimit = ptr.To[int32](0) })
 		n.startRunner("default-0").report("apple", generating)
@@ -298,7 +298,7 @@ var _ = Describe("A job", func() {
 
 	It("frees its runner when it is deleted", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		job := n.createJob("apple")
 		runner := n.startRunner("default-0")
@@ -309,7 +309,7 @@ var _ = Describe("A job", func() {
 
 	It("frees its runner when it is deleted while no manager runs, also under a name used again", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		job := n.createJob("apple")
 		runner := n.startRunner("default-0")
@@ -325,7 +325,7 @@ var _ = Describe("A job", func() {
 
 	It("is not disturbed by a restart of the manager", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		n.createJob("apple")
 		runner := n.startRunner("default-0")
@@ -340,7 +340,7 @@ var _ = Describe("A job", func() {
 
 	It("ignores reports on an attempt that is not the bound one", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		n.createJob("apple")
 		runner := n.startRunner("default-0")

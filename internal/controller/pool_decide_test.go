@@ -33,12 +33,12 @@ func newPoolScene(maximum, slots int32) poolScene {
 }
 
 // runner adds a ready runner that has the jobs.
-func (s poolScene) runner(ordinal int, jobs ...string) *v1alpha1.Runner {
+func (s poolScene) runner(ordinal int, jobs ...string) {
 	name := fmt.Sprint("gpu-", ordinal)
 	s.pods = append(s.pods, corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Name: name, UID: types.UID(name), CreationTimestamp: metav1.NewTime(testNow),
 		Annotations:     map[string]string{v1alpha1.AnnotationTemplateHash: templateHash(s.template)},
-		OwnerReferences: []metav1.OwnerReference{{UID: "pool", Controller: ptr.To(true)}},
+		OwnerReferences: []metav1.OwnerReference{{UID: "pool", Controller: new(true)}},
 	}})
 	runner := v1alpha1.Runner{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: v1alpha1.RunnerSpec{PodUID: types.UID(name)}}
 	setCondition(&runner.Status.Conditions, 1, testNow, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonStarted, "")
@@ -46,7 +46,6 @@ func (s poolScene) runner(ordinal int, jobs ...string) *v1alpha1.Runner {
 		runner.Spec.Assignments = append(runner.Spec.Assignments, v1alpha1.Assignment{UID: types.UID(job), JobName: job, Attempt: 1})
 	}
 	s.runners = append(s.runners, runner)
-	return &s.runners[len(s.runners)-1]
 }
 
 // job adds a job that waits, or is attempt 1 of what a runner has.

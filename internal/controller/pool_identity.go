@@ -16,8 +16,21 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// managedBy is the value of app.kubernetes.io/managed-by on everything the manager makes.
-const managedBy = "atelier-manager"
+// labelManagedBy is on everything the manager makes, with the value managedBy.
+const (
+	labelManagedBy = "app.kubernetes.io/managed-by"
+	managedBy      = "atelier-manager"
+)
+
+// runnerLabels are on everything that a runner of the pool consists of.
+func runnerLabels(pool string) map[string]string {
+	return map[string]string{
+		"app.kubernetes.io/name":      "atelier",
+		"app.kubernetes.io/component": "runner",
+		labelManagedBy:                managedBy,
+		v1alpha1.LabelPool:            pool,
+	}
+}
 
 // runnerNameOf is the name of a runner: of its pod, its Runner, its service account, its
 // role and its role binding. Names are a function of pool and ordinal, so that creating
@@ -40,12 +53,7 @@ func identity(pool *v1alpha1.RunnerPool, ordinal int) []client.Object {
 	meta := metav1.ObjectMeta{
 		Name:      runnerNameOf(pool.Name, ordinal),
 		Namespace: pool.Namespace,
-		Labels: map[string]string{
-			"app.kubernetes.io/name":       "atelier",
-			"app.kubernetes.io/component":  "runner",
-			"app.kubernetes.io/managed-by": managedBy,
-			v1alpha1.LabelPool:             pool.Name,
-		},
+		Labels:    runnerLabels(pool.Name),
 	}
 	return []client.Object{
 		&corev1.ServiceAccount{ObjectMeta: *meta.DeepCopy()},
@@ -82,11 +90,7 @@ func mailbox(pool *v1alpha1.RunnerPool, pod *corev1.Pod) *v1alpha1.Runner {
 		ObjectMeta: metav1.ObjectMeta{
 			Name:      pod.Name,
 			Namespace: pod.Namespace,
-			Labels: map[string]string{
-				"app.kubernetes.io/name":       "atelier",
-				"app.kubernetes.io/managed-by": managedBy,
-				v1alpha1.LabelPool:             pool.Name,
-			},
+			Labels:    runnerLabels(pool.Name),
 		},
 		Spec: v1alpha1.RunnerSpec{PoolName: pool.Name, PodUID: pod.UID},
 	}

@@ -17,7 +17,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/utils/ptr"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
@@ -51,12 +50,7 @@ func runnerTemplate(pool *v1alpha1.RunnerPool, image string) (*corev1.PodTemplat
 	}
 	fillPod(&template.Spec)
 	fillContainer(runnerContainerOf(&template.Spec), image)
-	template.Labels = merged(template.Labels, map[string]string{
-		"app.kubernetes.io/name":       "atelier",
-		"app.kubernetes.io/component":  "runner",
-		"app.kubernetes.io/managed-by": managedBy,
-		v1alpha1.LabelPool:             pool.Name,
-	})
+	template.Labels = merged(template.Labels, runnerLabels(pool.Name))
 	hash, err := hashTemplate(template)
 	if err != nil {
 		return nil, err
@@ -81,16 +75,13 @@ func decodeTemplate(raw *runtime.RawExtension) (*corev1.PodTemplateSpec, error) 
 
 // refuseOwnedFields returns an error where a template sets what the manager has to set.
 func refuseOwnedFields(template *corev1.PodTemplateSpec) error {
-	for _, f := range []struct {
-		field, value, why string
-		right             bool
-	}{
-		{"metadata.name", template.Name, "runners are named <pool>-<number>", template.Name == ""},
-		{"metadata.namespace", template.Namespace, "runners are in the pool's namespace", template.Namespace == ""},
-		{"spec.serviceAccountName", template.Spec.ServiceAccountName, "each runner has a service account of its own", template.Spec.ServiceAccountName == ""},
-		{"spec.restartPolicy", string(template.Spec.RestartPolicy), "a runner that ends is started again", template.Spec.RestartPolicy == "" || template.Spec.RestartPolicy == corev1.RestartPolicyAlways},
+	for _, f := range []struct{ field, value, allowed, why string }{
+		{"metadata.name", template.Name, "", "runners are named <pool>-<number>"},
+		{"metadata.namespace", template.Namespace, "", "runners are in the pool's namespace"},
+		{"spec.serviceAccountName", template.Spec.ServiceAccountName, "", "each runner has a service account of its own"},
+		{"spec.restartPolicy", string(template.Spec.RestartPolicy), string(corev1.RestartPolicyAlways), "a runner that ends is started again"},
 	} {
-		if !f.right {
+		if f.value != "" && f.value != f.allowed {
 			return fmt.Errorf("spec.template.%s is %q and must be left out: %s", f.field, f.value, f.why)
 		}
 	}
@@ -158,7 +149,7 @@ func fillContainer(c *corev1.Container, image string) {
 // fill sets a field that is not set.
 func fill[T any](field **T, value T) {
 	if *field == nil {
-		*field = ptr.To(value)
+		*field = new(value)
 	}
 }
 

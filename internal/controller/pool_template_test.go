@@ -45,7 +45,7 @@ func TestPodWithoutATemplate(t *testing.T) {
 	if c.Image != "atelier-runner" || !cmp.Equal(c.Args, []string{"serve", "--models-dir=/models", "--outputs-dir=/outputs", "--listen=:8080"}) || len(c.Command) != 0 {
 		t.Errorf("image %s, command %v, args %v", c.Image, c.Command, c.Args)
 	}
-	var names []string
+	names := make([]string, 0, len(spec.Volumes))
 	for _, v := range spec.Volumes {
 		names = append(names, v.Name)
 	}

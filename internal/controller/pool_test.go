@@ -22,8 +22,8 @@ import (
 var _ = Describe("A pool", func() {
 	It("has no runner until a job waits, then one for each up to the maximum", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
-		n.createPool(maxRunners(2))
+		n.createModel()
+		n.createPool(twoRunners)
 		Eventually(n.pool).Should(haveCondition("Ready", metav1.ConditionTrue, "Scaled", "0 of 0 runners ready"))
 		Expect(n.kstatusOf("RunnerPool", "default")(Default)).To(Equal(kstatus.CurrentStatus))
 		Consistently(n.pods).Should(BeEmpty())
@@ -58,7 +58,7 @@ var _ = Describe("A pool", func() {
 
 	It("gives jobs away first come, first served", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool(func(spec *v1alpha1.RunnerPoolSpec) { spec.Slots = ptr.To[int32](2) })
 		early := n.createJob("z-early")
 		Eventually(func() metav1.Time { return metav1.NewTime(time.Now().Truncate(time.Second)) }).
@@ -70,8 +70,8 @@ var _ = Describe("A pool", func() {
 
 	It("removes runners that were idle for long, down to the minimum", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
-		n.createPool(maxRunners(2), func(spec *v1alpha1.RunnerPoolSpec) {
+		n.createModel()
+		n.createPool(twoRunners, func(spec *v1alpha1.RunnerPoolSpec) {
 			spec.MinRunners = ptr.To[int32](1)
 			spec.IdleTimeout = &metav1.Duration{Duration: time.Second}
 		})
@@ -89,7 +89,7 @@ var _ = Describe("A pool", func() {
 
 	It("keeps a pod that waits for a GPU while jobs wait, and the job says on what", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool(func(spec *v1alpha1.RunnerPoolSpec) { spec.IdleTimeout = &metav1.Duration{} })
 		n.createJob("apple")
 		n.connectRunner("default-0")
@@ -117,7 +117,7 @@ var _ = Describe("A pool", func() {
 
 	It("is stalled by a template that is none, and its jobs say so", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		pool := n.createPool(template(`{"spec": {"containers": [{"name": "runner", "imag": "x"}]}}`))
 		n.createJob("apple")
 		Eventually(n.pool).Should(And(
@@ -137,7 +137,7 @@ var _ = Describe("A pool", func() {
 
 	It("says why the API server refuses its pods, and goes on when it may", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
+		n.createModel()
 		pool := n.createPool(template(`{"spec": {"hostNetwork": true}}`))
 		n.createJob("apple")
 		Eventually(n.pool).Should(haveCondition("Ready", metav1.ConditionFalse, "PodsNotCreated", `pod "default-0" was not created: `))
@@ -153,7 +153,7 @@ var _ = Describe("A pool", func() {
 	It("does not take what belongs to someone else for its own", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
 		Expect(admin.Create(ctx, &corev1.ServiceAccount{ObjectMeta: n.meta("default-0")})).To(Succeed())
-		n.createModel("emoji")
+		n.createModel()
 		n.createPool()
 		n.createJob("apple")
 		Eventually(n.pool).Should(haveCondition("Ready", metav1.ConditionFalse, "PodsNotCreated", `there is one of that name that does not belong to "default"`))
@@ -162,8 +162,8 @@ var _ = Describe("A pool", func() {
 
 	It("replaces idle runners when its template changes, and busy ones when they are done", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		n.createModel("emoji")
-		pool := n.createPool(maxRunners(2), func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](2) })
+		n.createModel()
+		pool := n.createPool(twoRunners, func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](2) })
 		n.startRunner("default-1")
 		idle := n.podUID("default-1")()
 		n.createJob("apple")
@@ -214,9 +214,9 @@ var _ = Describe("A pool", func() {
 var _ = Describe("A model", func() {
 	It("counts the runners that have it loaded, and says whether it can be", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
-		model := n.createModel("emoji")
+		model := n.createModel()
 		n.createPool(func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](1) })
-		Eventually(n.model("emoji")).Should(And(
+		Eventually(n.model).Should(And(
 			haveCondition("Ready", metav1.ConditionTrue, "Accepted", ""),
 			haveCondition("Loadable", metav1.ConditionUnknown, "NotLoaded", ""),
 		))
@@ -228,21 +228,21 @@ var _ = Describe("A model", func() {
 			}
 		}
 		runner.write(load(1))
-		Eventually(n.model("emoji")).Should(And(
+		Eventually(n.model).Should(And(
 			HaveField("Status.LoadedRunners", int32(1)),
 			haveCondition("Loadable", metav1.ConditionTrue, "Loaded", "default-0"),
 		))
 
 		By("starting anew when its spec changes")
 		update(n, model, func() { model.Spec.Source.Path = "elsewhere" })
-		Eventually(n.model("emoji")).Should(And(
+		Eventually(n.model).Should(And(
 			HaveField("Status.LoadedRunners", int32(0)),
 			haveCondition("Loadable", metav1.ConditionUnknown, "NotLoaded", ""),
 		))
 		runner.write(load(2))
-		Eventually(n.model("emoji")).Should(haveCondition("Loadable", metav1.ConditionTrue, "Loaded", ""))
+		Eventually(n.model).Should(haveCondition("Loadable", metav1.ConditionTrue, "Loaded", ""))
 		runner.write(func(status *v1alpha1.RunnerStatus) { status.Model = nil })
-		Eventually(n.model("emoji")).Should(And(
+		Eventually(n.model).Should(And(
 			HaveField("Status.LoadedRunners", int32(0)),
 			haveCondition("Loadable", metav1.ConditionTrue, "Loaded", ""),
 		))

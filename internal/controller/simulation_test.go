@@ -173,19 +173,18 @@ func (w *world) write(verb string, o client.Object, do func() error) error {
 }
 
 // reconcile runs one reconciler for one object. A process that dies is started again.
-func (w *world) reconcile(run func() (ctrl.Result, error)) (failed bool) {
+func (w *world) reconcile(run func() (ctrl.Result, error)) {
 	defer func() {
 		switch r := recover(); r.(type) {
 		case nil:
 		case died:
 			w.startManager()
-			failed = true
 		default:
 			panic(r)
 		}
 	}()
-	_, err := run()
-	return err != nil
+	// An error is what the world gave the write to meet, and makes for a later attempt.
+	_, _ = run()
 }
 
 func request(o client.Object) ctrl.Request {
@@ -194,14 +193,14 @@ func request(o client.Object) ctrl.Request {
 
 // work reconciles one object that the API server has. A job or pool that the cache does
 // not know is no work, as with a real queue.
-func (w *world) work(o client.Object) (failed bool) {
+func (w *world) work(o client.Object) {
 	switch o.(type) {
 	case *v1alpha1.GenerationJob:
-		return w.reconcile(func() (ctrl.Result, error) { return w.jobs.Reconcile(w.ctx, request(o)) })
+		w.reconcile(func() (ctrl.Result, error) { return w.jobs.Reconcile(w.ctx, request(o)) })
 	case *v1alpha1.RunnerPool:
-		return w.reconcile(func() (ctrl.Result, error) { return w.pools.Reconcile(w.ctx, request(o)) })
+		w.reconcile(func() (ctrl.Result, error) { return w.pools.Reconcile(w.ctx, request(o)) })
 	default:
-		return w.reconcile(func() (ctrl.Result, error) { return w.model.Reconcile(w.ctx, request(o)) })
+		w.reconcile(func() (ctrl.Result, error) { return w.model.Reconcile(w.ctx, request(o)) })
 	}
 }
 

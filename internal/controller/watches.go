@@ -33,8 +33,9 @@ type names = sets.Set[string]
 // the object that changed. Of an update both the old and the new object are asked.
 func enqueue[T client.Object](of func(context.Context, T) names) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		var requests []reconcile.Request
-		for _, name := range sets.List(of(ctx, o.(T))) {
+		found := sets.List(of(ctx, o.(T)))
+		requests := make([]reconcile.Request, 0, len(found))
+		for _, name := range found {
 			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}})
 		}
 		return requests

@@ -58,7 +58,7 @@ type Binding struct {
 func Bind(jobs []Job, runners []Runner, slots int) []Binding {
 	queue := slices.SortedFunc(slices.Values(jobs), compareJobs)
 	fleet := slices.Clone(runners)
-	var bindings []Binding
+	bindings := make([]Binding, 0, len(queue))
 	for depth := range slots {
 		free := withJobs(fleet, depth)
 		turn := queue[:min(len(queue), len(free))]

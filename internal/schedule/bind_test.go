@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -96,7 +97,7 @@ func TestBind(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, Bind(tt.jobs, tt.runners, tt.slots)); diff != "" {
+			if diff := cmp.Diff(tt.want, Bind(tt.jobs, tt.runners, tt.slots), cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("bindings (-want +got):\n%s", diff)
 			}
 		})

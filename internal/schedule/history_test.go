@@ -92,7 +92,7 @@ func (h *history) pick() *simulated {
 }
 
 func (h *history) ordinals() []int {
-	var ordinals []int
+	ordinals := make([]int, 0, len(h.runners))
 	for ordinal := range h.runners {
 		ordinals = append(ordinals, ordinal)
 	}
@@ -173,7 +173,7 @@ func (h *history) bind() error {
 }
 
 func (h *history) members() []Member {
-	var members []Member
+	members := make([]Member, 0, len(h.runners))
 	for _, ordinal := range h.ordinals() {
 		m := h.runners[ordinal].Member
 		m.Jobs = len(h.runners[ordinal].jobs)

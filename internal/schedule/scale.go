@@ -57,7 +57,7 @@ func Scale(limits Limits, members []Member, leaving []int, waiting int, now time
 	keep := len(members)
 	for _, m := range idleLongestFirst(members) {
 		expiry := m.IdleSince.Add(limits.IdleTimeout)
-		unwanted := keep > wanted && !(m.Starting && waiting > 0)
+		unwanted := keep > wanted && (!m.Starting || waiting == 0)
 		switch {
 		case m.Outdated, keep > limits.Max, unwanted && !now.Before(expiry):
 			scaling.Remove = append(scaling.Remove, m.Ordinal)

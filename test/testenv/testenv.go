@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -22,15 +23,19 @@ const assetsEnv = "KUBEBUILDER_ASSETS"
 // builtAssets is where `make` puts them, relative to the repository.
 const builtAssets = "bin/k8s/v1.37.2"
 
+// startTimeout is for machines that build and test other things at the same time.
+const startTimeout = 2 * time.Minute
+
 // Environment is an API server with config/default installed. There is no controller
 // manager: nothing is garbage collected, and no Deployment starts pods.
 type Environment struct {
 	// Config is the cluster administrator's.
 	Config *rest.Config
 
-	root       string
-	kubeconfig string
-	server     *envtest.Environment
+	root string
+	// dir holds the kubeconfig; empty until it was made.
+	dir    string
+	server *envtest.Environment
 }
 
 // Start starts the API server. Stop must be called, also after an error.
@@ -43,7 +48,10 @@ func Start() (*Environment, error) {
 	if assets == "" {
 		assets = filepath.Join(root, builtAssets)
 	}
-	e := &Environment{root: root, server: &envtest.Environment{BinaryAssetsDirectory: assets}}
+	e := &Environment{root: root, server: &envtest.Environment{
+		BinaryAssetsDirectory:    assets,
+		ControlPlaneStartTimeout: startTimeout,
+	}}
 	if e.Config, err = e.server.Start(); err != nil {
 		return e, fmt.Errorf("API server from %s (set %s, or run make): %w", assets, assetsEnv, err)
 	}
@@ -57,17 +65,20 @@ func (e *Environment) Stop() error {
 	if e == nil {
 		return nil
 	}
-	return errors.Join(e.server.Stop(), os.RemoveAll(filepath.Dir(e.kubeconfig)))
+	err := e.server.Stop()
+	if e.dir != "" {
+		err = errors.Join(err, os.RemoveAll(e.dir))
+	}
+	return err
 }
 
 // install applies config/default and waits until its kinds are served.
 func (e *Environment) install() error {
-	dir, err := os.MkdirTemp("", "atelier-testenv-")
-	if err != nil {
+	var err error
+	if e.dir, err = os.MkdirTemp("", "atelier-testenv-"); err != nil {
 		return err
 	}
-	e.kubeconfig = filepath.Join(dir, "kubeconfig")
-	if err := os.WriteFile(e.kubeconfig, e.server.KubeConfig, 0o600); err != nil {
+	if err := os.WriteFile(e.kubeconfig(), e.server.KubeConfig, 0o600); err != nil {
 		return err
 	}
 	if out, err := e.Kubectl("apply", "--server-side", "-k", filepath.Join(e.root, "config/default")); err != nil {
@@ -79,10 +90,12 @@ func (e *Environment) install() error {
 	return nil
 }
 
+func (e *Environment) kubeconfig() string { return filepath.Join(e.dir, "kubeconfig") }
+
 // Kubectl runs kubectl as the cluster administrator, in the repository's root, and returns
 // what it prints to both of its outputs.
 func (e *Environment) Kubectl(args ...string) (string, error) {
-	command := exec.Command(e.server.ControlPlane.KubectlPath, append([]string{"--kubeconfig", e.kubeconfig}, args...)...)
+	command := exec.Command(e.server.ControlPlane.KubectlPath, append([]string{"--kubeconfig", e.kubeconfig()}, args...)...)
 	command.Dir = e.root
 	out, err := command.CombinedOutput()
 	return string(out), err
