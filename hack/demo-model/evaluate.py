@@ -66,7 +66,8 @@ def contact_sheet(rows, size, path):
         for j, picture in enumerate(pictures):
             sheet.paste(Image.fromarray(picture), (x + j * size, y + 15))
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.quantize(255, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(path, optimize=True)
+    palette = sheet.quantize(255, method=Image.Quantize.MEDIANCUT)
+    sheet.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
 
 
 def main():
