@@ -40,7 +40,7 @@ var _ = Describe("A job", func() {
 			seen := watched.seen()
 			AddReportEntry(name, strings.Join(seen, " "))
 			Expect(phases(seen)).To(Equal(everyPhase))
-			Expect(seen).To(ContainElements("Pending(0)", "Initializing(1)", "ModelLoading(5)", "Generating(10)", "Generating(90)", "Saving(95)"))
+			Expect(seen).To(ContainElements("Pending(0)", "Initializing(1)", "ModelLoading(5)", "Saving(95)", "Succeeded(100)"))
 			Expect(done.Status.Conditions).To(And(
 				haveCondition(v1alpha1.ConditionScheduled, metav1.ConditionTrue, v1alpha1.ReasonBound),
 				haveCondition(v1alpha1.ConditionModelLoaded, metav1.ConditionTrue, v1alpha1.ReasonLoaded),
