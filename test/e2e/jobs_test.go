@@ -58,11 +58,12 @@ var _ = Describe("A job", func() {
 		s := newStudio(ctx)
 		s.openPool(ctx, 0)
 		watched := s.watchJob(ctx, "slow")
-		// About five seconds, so that the one report a second shows several values.
-		s.submit(ctx, job("slow", withSteps(1000)))
+		// Several seconds on any machine, so that the one report a second shows several values.
+		images := int32(4)
+		s.submit(ctx, job("slow", withSteps(1000), func(spec *v1alpha1.GenerationJobSpec) { spec.Images = &images }))
 		done := s.ended(ctx, "slow", v1alpha1.PhaseSucceeded)
-		Expect(done.Status.Step).To(BeEquivalentTo(1000))
-		Expect(done.Status.Steps).To(BeEquivalentTo(1000))
+		Expect(done.Status.Step).To(BeEquivalentTo(4000))
+		Expect(done.Status.Steps).To(BeEquivalentTo(4000))
 		Eventually(watched.seen).Should(ContainElement("Succeeded(100)"))
 		last, generating := -1, 0
 		for _, entry := range watched.seen() {
