@@ -82,7 +82,9 @@ func countJob(job *v1alpha1.GenerationJob, before, after *v1alpha1.GenerationJob
 		outcome = outcomeFailed
 	}
 	jobsFinished.WithLabelValues(outcome, reason).Inc()
-	runDuration.WithLabelValues(outcome).Observe(after.CompletionTime.Sub(after.StartTime.Time).Seconds())
+	if after.StartTime != nil {
+		runDuration.WithLabelValues(outcome).Observe(after.CompletionTime.Sub(after.StartTime.Time).Seconds())
+	}
 }
 
 // gaugePool records a pool's written status.
