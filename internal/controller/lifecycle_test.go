@@ -107,12 +107,12 @@ var _ = Describe("A job", func() {
 		n := inNewNamespace(ctx)
 		model := n.createModel()
 		update(n, model, func() {
-			model.Spec.Defaults = &v1alpha1.ModelDefaults{Steps: ptr.To[int32](12), GuidanceScale: ptr.To(3.5), Width: ptr.To[int32](64)}
+			model.Spec.Defaults = &v1alpha1.ModelDefaults{Steps: ptr.To[int32](12), GuidanceScale: new(3.5), Width: ptr.To[int32](64)}
 		})
 		n.createPool()
 		n.createJob("apple", func(spec *v1alpha1.GenerationJobSpec) {
 			spec.Steps, spec.Seed = ptr.To[int32](7), ptr.To[int64](42)
-			spec.Output = &v1alpha1.OutputSpec{Directory: ptr.To("album/apples")}
+			spec.Output = &v1alpha1.OutputSpec{Directory: new("album/apples")}
 		})
 		runner := n.startRunner("default-0")
 		Eventually(runner.assignments).Should(HaveLen(1))
@@ -156,7 +156,7 @@ var _ = Describe("A job", func() {
 		n := inNewNamespace(ctx)
 		n.createModel()
 		n.createPool()
-		job := n.createJob("apple", func(spec *v1alpha1.GenerationJobSpec) { spec.PrecomputeEmbedding = ptr.To(true) })
+		job := n.createJob("apple", func(spec *v1alpha1.GenerationJobSpec) { spec.PrecomputeEmbedding = new(true) })
 		runner := n.startRunner("default-0")
 		Eventually(runner.assignments).Should(HaveLen(1))
 		Expect(runner.get(Default).Spec.Assignments[0].PrecomputeEmbedding).To(BeTrue())

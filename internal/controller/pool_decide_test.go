@@ -72,7 +72,7 @@ func (s poolScene) plan() (assignments map[string][]string, create []int) {
 }
 
 func TestWhichJobsAreGivenAway(t *testing.T) {
-	retry := func(d time.Duration) *metav1.Time { return ptr.To(metav1.NewTime(testNow.Add(d))) }
+	retry := func(d time.Duration) *metav1.Time { return new(metav1.NewTime(testNow.Add(d))) }
 	set := func(condition string) func(*v1alpha1.GenerationJob) {
 		return func(job *v1alpha1.GenerationJob) {
 			setCondition(&job.Status.Conditions, 1, testNow, condition, metav1.ConditionTrue, "Test", "")

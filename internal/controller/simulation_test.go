@@ -410,7 +410,7 @@ func (w *world) checkPods() error {
 func (w *world) thePool() *v1alpha1.RunnerPool {
 	var pool v1alpha1.RunnerPool
 	w.must(w.truth.Get(w.ctx, types.NamespacedName{Namespace: simNamespace, Name: "default"}, &pool))
-	pool.Spec.Slots = ptr.To(ptr.Deref(pool.Spec.Slots, 1))
+	pool.Spec.Slots = new(ptr.Deref(pool.Spec.Slots, 1))
 	return &pool
 }
 

@@ -80,7 +80,7 @@ type Agent struct {
 // New makes an agent. It touches neither the API server nor the pipeline.
 func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clk clock.Clock, log *slog.Logger) *Agent {
 	bootID := string(uuid.NewUUID())
-	ledger := newLedger(clk, progressInterval, firstStatus(config, bootID, pipeline.Health(), clk.Now()))
+	ledger := newLedger(clk, firstStatus(config, bootID, pipeline.Health(), clk.Now()))
 	return &Agent{
 		config:  config,
 		bootID:  bootID,

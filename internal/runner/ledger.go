@@ -15,10 +15,9 @@ import (
 
 // ledger holds what the status of the Runner is to say. Everyone edits it here; the
 // writer carries it to the API server. An edit is either urgent, and is written at once,
-// or rides along with the next urgent one or after interval, whichever is first.
+// or rides along with the next urgent one or after progressInterval, whichever is first.
 type ledger struct {
-	clock    clock.Clock
-	interval time.Duration
+	clock clock.Clock
 	// wrote has an element after a write succeeded, for one reader.
 	wrote chan struct{}
 
@@ -37,13 +36,12 @@ type ledger struct {
 	changed chan struct{}
 }
 
-func newLedger(clk clock.Clock, interval time.Duration, status v1alpha1.RunnerStatus) *ledger {
+func newLedger(clk clock.Clock, status v1alpha1.RunnerStatus) *ledger {
 	return &ledger{
-		clock:    clk,
-		interval: interval,
-		status:   status,
-		wrote:    make(chan struct{}, 1),
-		changed:  make(chan struct{}),
+		clock:   clk,
+		status:  status,
+		wrote:   make(chan struct{}, 1),
+		changed: make(chan struct{}),
 	}
 }
 
@@ -188,8 +186,8 @@ func (l *ledger) peek() (due page, delay time.Duration, changed <-chan struct{})
 	switch {
 	case l.held || l.resourceVersion == "" || l.written >= l.version:
 		return page{}, never, l.changed
-	case l.written >= l.urgent && l.clock.Since(l.writtenAt) < l.interval:
-		return page{}, l.interval - l.clock.Since(l.writtenAt), l.changed
+	case l.written >= l.urgent && l.clock.Since(l.writtenAt) < progressInterval:
+		return page{}, progressInterval - l.clock.Since(l.writtenAt), l.changed
 	default:
 		return page{version: l.version, resourceVersion: l.resourceVersion, status: l.status.DeepCopy()}, 0, l.changed
 	}

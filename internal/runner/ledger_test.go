@@ -47,7 +47,7 @@ func writes(t *testing.T, l *ledger) <-chan int64 {
 func TestLedgerWritesUrgentEditsAtOnceAndOthersAfterTheInterval(t *testing.T) {
 	g := NewWithT(t)
 	clock := clocktesting.NewFakeClock(time.Unix(1000, 0))
-	l := newLedger(clock, time.Second, v1alpha1.RunnerStatus{})
+	l := newLedger(clock, v1alpha1.RunnerStatus{})
 	pages := writes(t, l)
 
 	first := l.edit(now, nothing)
@@ -72,7 +72,7 @@ func TestLedgerWritesUrgentEditsAtOnceAndOthersAfterTheInterval(t *testing.T) {
 
 func TestLedgerWritesOnlyAgainstTheVersionItWasDecidedOn(t *testing.T) {
 	g := NewWithT(t)
-	l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), time.Second, v1alpha1.RunnerStatus{})
+	l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), v1alpha1.RunnerStatus{})
 	l.edit(now, nothing)
 	l.attach(version("9", 1))
 	old := base(l)
@@ -107,7 +107,7 @@ func TestLedgerWritesOnlyAgainstTheVersionItWasDecidedOn(t *testing.T) {
 
 func TestLedgerSync(t *testing.T) {
 	g := NewWithT(t)
-	l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), time.Second, v1alpha1.RunnerStatus{})
+	l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), v1alpha1.RunnerStatus{})
 	g.Expect(l.sync(t.Context())).To(Succeed(), "there is nothing to wait for")
 	l.edit(soon, nothing)
 	g.Expect(l.sync(t.Context())).To(Succeed(), "progress is not waited for")
