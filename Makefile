@@ -32,12 +32,12 @@ help: ## Show this help.
 	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*##/ {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: cluster-binaries ## Start a local cluster, apply a GenerationJob, show it until its picture is there. PROMPT="a red apple"
-	@go run ./test/localcluster/cmd/atelier-local demo
+demo: cluster-binaries bin/atelier-local ## Start a local cluster, apply a GenerationJob, show it until its picture is there. PROMPT="a red apple"
+	@bin/atelier-local demo
 
 .PHONY: up
-up: cluster-binaries ## Start a local cluster and keep it open, with a KUBECONFIG to play with.
-	@go run ./test/localcluster/cmd/atelier-local up
+up: cluster-binaries bin/atelier-local ## Start a local cluster and keep it open, with a KUBECONFIG to play with.
+	@bin/atelier-local up
 
 .PHONY: test
 test: cluster-binaries ## Run every test, against a real control plane and a real ONNX Runtime.
@@ -47,16 +47,22 @@ test: cluster-binaries ## Run every test, against a real control plane and a rea
 
 ##@ Build
 
+GO_LDFLAGS := -trimpath -ldflags '-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$(VERSION)'
+
 .PHONY: build
 build: bin/manager bin/runner ## Build the manager and the runner.
 
 .PHONY: bin/manager
 bin/manager:
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$(VERSION)' -o $@ ./cmd/manager
+	@$(call timed,the manager,CGO_ENABLED=0 go build $(GO_LDFLAGS) -o $@ ./cmd/manager)
 
 .PHONY: bin/runner
 bin/runner:
-	@CGO_ENABLED=1 go build -trimpath -ldflags '-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$(VERSION)' -o $@ ./cmd/runner
+	@$(call timed,the runner,CGO_ENABLED=1 go build $(GO_LDFLAGS) -o $@ ./cmd/runner)
+
+.PHONY: bin/atelier-local
+bin/atelier-local:
+	@$(call timed,the local cluster,CGO_ENABLED=0 go build $(GO_LDFLAGS) -o $@ ./test/localcluster/cmd/atelier-local)
 
 .PHONY: cluster-binaries
 cluster-binaries: ## Build and fetch all that demo, up and test run.
@@ -65,9 +71,10 @@ cluster-binaries: ## Build and fetch all that demo, up and test run.
 
 .PHONY: controlplane
 controlplane: $(CONTROL_PLANE) ## Build etcd and the Kubernetes control plane from their Go modules.
+	@:
 
 $(K8S_DIR)/etcd: hack/controlplane/etcd/go.mod
-	@$(call timed,etcd (20 seconds on 2 cores),go -C hack/controlplane/etcd build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3)
+	@$(call timed,etcd (20 seconds on 2 cores),CGO_ENABLED=0 go -C hack/controlplane/etcd build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3)
 
 K8S_LDFLAGS := -s -w \
 	-X k8s.io/component-base/version.gitVersion=v$(K8S_VERSION) \
@@ -75,10 +82,10 @@ K8S_LDFLAGS := -s -w \
 	-X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(K8S_VERSION)))
 
 $(K8S_DIR)/%: hack/controlplane/kubernetes/go.mod
-	@$(call timed,$* $(K8S_VERSION) (once; all of Kubernetes takes about 6 minutes on 2 cores),go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$*)
+	@$(call timed,$* $(K8S_VERSION) (once; all of Kubernetes takes about 6 minutes on 2 cores),CGO_ENABLED=0 go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$*)
 
 # timed says what is built, builds it and says how long that took.
-timed = echo "building $(1)"; start=$$(date +%s); mkdir -p $(@D) && CGO_ENABLED=0 $(2) && echo "built $@ in $$(( $$(date +%s) - start )) s"
+timed = echo "building $(1)"; start=$$(date +%s); mkdir -p $(@D) && $(2) && echo "built $@ in $$(( $$(date +%s) - start )) s"
 
 .PHONY: onnxruntime
 onnxruntime: ## Fetch the pinned ONNX Runtime library, unless ONNXRUNTIME_LIB names one.
@@ -117,10 +124,10 @@ demo-model: ## Train the demo model from the emoji pictures (hours on CPU; resum
 	hack/demo-model/train.sh
 
 $(CONTROLLER_GEN): hack/tools/controller-gen/go.mod
-	@$(call timed,controller-gen,go -C hack/tools/controller-gen build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen)
+	@$(call timed,controller-gen,CGO_ENABLED=0 go -C hack/tools/controller-gen build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen)
 
 $(GOLANGCI_LINT): hack/tools/golangci-lint/go.mod
-	@$(call timed,golangci-lint (2 minutes on 2 cores),go -C hack/tools/golangci-lint build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+	@$(call timed,golangci-lint (2 minutes on 2 cores),CGO_ENABLED=0 go -C hack/tools/golangci-lint build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
 
 .PHONY: clean
 clean: ## Remove everything that was built or fetched.
