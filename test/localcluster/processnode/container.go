@@ -271,12 +271,9 @@ func (w *podWorker) command(ctx context.Context, container *corev1.Container) (*
 		return nil, err
 	}
 	rewrite := newRewriter(mounts, w.ports)
-	argv := image.argv(expandAll(container.Command, env), expandAll(container.Args, env))
+	argv := image.argv(expandAll(container.Command, env), expandAll(container.Args, env), rewrite.rewrite)
 	if len(argv) == 0 {
 		return nil, fmt.Errorf("image %q has no entrypoint, so that the container needs a command", container.Image)
-	}
-	for i := range argv {
-		argv[i] = rewrite.rewrite(argv[i])
 	}
 	scratch := filepath.Join(w.dir, "tmp", container.Name)
 	if err := os.MkdirAll(scratch, 0o755); err != nil {

@@ -21,24 +21,30 @@ type Image struct {
 	Files map[string]string
 }
 
-// argv is the command line of a container, put together as container runtimes do:
-// a command replaces both Entrypoint and Cmd, args replace Cmd.
-func (i Image) argv(command, args []string) []string {
-	var argv []string
-	switch {
-	case len(command) > 0:
-		argv = slices.Concat(command, args)
-	case len(args) > 0:
-		argv = slices.Concat(i.Entrypoint, args)
-	default:
-		argv = slices.Concat(i.Entrypoint, i.Cmd)
+// argv is the command line of a container, put together as container runtimes do: a
+// command replaces both Entrypoint and Cmd, args replace Cmd. What the pod says speaks of
+// the container's paths and is rewritten; what the image says is the host's already.
+func (i Image) argv(command, args []string, rewrite func(string) string) []string {
+	if len(command) == 0 && len(args) == 0 {
+		return slices.Concat(i.Entrypoint, i.Cmd)
 	}
-	if len(argv) > 0 {
-		if host, ok := i.Files[argv[0]]; ok {
-			argv[0] = host
-		}
+	if len(command) == 0 {
+		return slices.Concat(i.Entrypoint, each(args, rewrite))
+	}
+	argv := each(slices.Concat(command, args), rewrite)
+	if host, ok := i.Files[command[0]]; ok {
+		argv[0] = host
 	}
 	return argv
+}
+
+// each returns what f makes of each word.
+func each(words []string, f func(string) string) []string {
+	made := make([]string, len(words))
+	for k, word := range words {
+		made[k] = f(word)
+	}
+	return made
 }
 
 // findImage looks an image up by its whole name, else by the last part of it without tag

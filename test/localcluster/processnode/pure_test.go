@@ -85,14 +85,17 @@ func TestExpand(t *testing.T) {
 }
 
 func TestImageArgv(t *testing.T) {
-	image := Image{Entrypoint: []string{"/host/run"}, Cmd: []string{"serve"}, Files: map[string]string{"/run": "/host/run"}}
+	// The host's program lies below a path that the container has a volume at.
+	image := Image{Entrypoint: []string{"/tmp/host/run"}, Cmd: []string{"serve"}, Files: map[string]string{"/run": "/tmp/host/run"}}
+	rewrite := newRewriter([]mount{{container: "/tmp", host: "/pods/tmp"}}, nil).rewrite
 	for _, test := range []struct{ command, args, want []string }{
-		{nil, nil, []string{"/host/run", "serve"}},
-		{nil, []string{"other"}, []string{"/host/run", "other"}},
-		{[]string{"/run"}, nil, []string{"/host/run"}},
+		{nil, nil, []string{"/tmp/host/run", "serve"}},
+		{nil, []string{"--dir=/tmp/x"}, []string{"/tmp/host/run", "--dir=/pods/tmp/x"}},
+		{[]string{"/run"}, []string{"/tmp/x"}, []string{"/tmp/host/run", "/pods/tmp/x"}},
+		{[]string{"/tmp/script"}, nil, []string{"/pods/tmp/script"}},
 		{[]string{"/bin/sh", "-c"}, []string{"ls"}, []string{"/bin/sh", "-c", "ls"}},
 	} {
-		if got := image.argv(test.command, test.args); !slices.Equal(got, test.want) {
+		if got := image.argv(test.command, test.args, rewrite); !slices.Equal(got, test.want) {
 			t.Errorf("argv(%q, %q) = %q, want %q", test.command, test.args, got, test.want)
 		}
 	}
