@@ -271,7 +271,7 @@ func (w *podWorker) command(ctx context.Context, container *corev1.Container) (*
 		return nil, err
 	}
 	rewrite := newRewriter(mounts, w.ports)
-	argv := image.argv(expandAll(container.Command, env), expandAll(container.Args, env), rewrite.rewrite)
+	argv := image.argv(container.Command, container.Args, func(word string) string { return rewrite.rewrite(expand(word, env)) })
 	if len(argv) == 0 {
 		return nil, fmt.Errorf("image %q has no entrypoint, so that the container needs a command", container.Image)
 	}
@@ -343,14 +343,6 @@ func (w *podWorker) mounts(container *corev1.Container, env map[string]string) (
 
 func (w *podWorker) logPath(container string, restart int32) string {
 	return filepath.Join(w.dir, "logs", container, strconv.Itoa(int(restart))+".log")
-}
-
-func expandAll(values []string, env map[string]string) []string {
-	out := make([]string, len(values))
-	for i, value := range values {
-		out[i] = expand(value, env)
-	}
-	return out
 }
 
 // assignments is env as NAME=value, in a fixed order.
