@@ -131,7 +131,7 @@ func extractTar(archive, member, path string) error {
 	defer func() { _ = f.Close() }()
 	unzipped, err := gzip.NewReader(f)
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", filepath.Base(archive), err)
 	}
 	for r := tar.NewReader(unzipped); ; {
 		header, err := r.Next()
