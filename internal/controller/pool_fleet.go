@@ -81,7 +81,7 @@ func podFinished(pod *corev1.Pod) bool {
 	return pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded
 }
 
-// all returns the members that have a Runner, leaving ones included.
+// withRunner returns the members that have a Runner, leaving ones included.
 func (f *fleet) withRunner() []*member {
 	return slices.DeleteFunc(slices.Concat(f.members, f.leaving), func(m *member) bool { return m.runner == nil })
 }
