@@ -11,49 +11,21 @@ import (
 	"github.com/atelier-dev/atelier/internal/ort"
 )
 
-// denoiser calls the denoising network for one picture after the other. Its tensors are
-// allocated once.
+// denoiser draws the latents of one picture after the other.
 type denoiser struct {
-	unet     ort.Session
-	guided   bool
+	network  *predictor
 	guidance float32
 	// latents of the picture, [channels, height, width].
 	latents []float32
-	// sample is what the network takes and noise what it predicts, [1 or 2, channels,
-	// height, width]: with guidance for the negative prompt and the positive one.
-	sample, noise, timestep *ort.Tensor
-	inputs, outputs         map[string]*ort.Tensor
 }
 
-// newDenoiser allocates what drawing one picture takes. states are the text embeddings.
-func newDenoiser(unet ort.Session, plan plan, states *ort.Tensor) *denoiser {
-	batch := states.Shape[0]
-	channels, height, width := int64(plan.latent[0]), int64(plan.latent[1]), int64(plan.latent[2])
-	d := &denoiser{
-		unet:     unet,
-		guided:   plan.guided,
+// newDenoiser allocates what drawing one picture takes.
+func newDenoiser(unet ort.Session, plan plan, c conditioning) *denoiser {
+	return &denoiser{
+		network:  newPredictor(unet, plan, c),
 		guidance: float32(plan.GuidanceScale),
 		latents:  make([]float32, plan.latents()),
-		sample:   ort.NewFloat32(batch, channels, height, width),
-		noise:    ort.NewFloat32(batch, channels, height, width),
-		timestep: ort.NewFloat32(timestepShape(unet.Graph())...),
 	}
-	d.inputs = map[string]*ort.Tensor{inputSample: d.sample, inputTimestep: d.timestep, inputStates: states}
-	d.outputs = map[string]*ort.Tensor{outputNoise: d.noise}
-	return d
-}
-
-// timestepShape is how the network takes the timestep: as a scalar, or as a list of one
-// unless the list's length is fixed.
-func timestepShape(graph ort.Graph) []int64 {
-	v, _ := graph.Input(inputTimestep)
-	if v.Shape != nil && len(v.Shape) == 0 {
-		return []int64{}
-	}
-	if len(v.Shape) == 1 && v.Shape[0] > 0 {
-		return []int64{v.Shape[0]}
-	}
-	return []int64{1}
 }
 
 // denoise draws the latents of one picture: noise from the generator, then one call of
@@ -65,7 +37,7 @@ func (d *denoiser) denoise(ctx context.Context, scheduler diffusion.Scheduler, n
 		d.latents[i] = n * scheduler.InitNoiseSigma()
 	}
 	for i, timestep := range scheduler.Timesteps() {
-		scheduler.ScaleModelInput(i, d.sample.F32[:len(d.latents)], d.latents)
+		scheduler.ScaleModelInput(i, d.network.input(), d.latents)
 		prediction, err := d.predict(ctx, timestep)
 		if err != nil {
 			return nil, fmt.Errorf("denoising step %d: %w", i+1, err)
@@ -79,23 +51,13 @@ func (d *denoiser) denoise(ctx context.Context, scheduler diffusion.Scheduler, n
 	return d.latents, nil
 }
 
-// predict calls the network on what is in the first half of sample.
+// predict gives the noise in what is in the network's input, guided.
 func (d *denoiser) predict(ctx context.Context, timestep float32) ([]float32, error) {
-	n := len(d.latents)
-	if d.guided {
-		copy(d.sample.F32[n:], d.sample.F32[:n])
+	prediction, negative, err := d.network.predict(ctx, timestep)
+	if err == nil && negative != nil {
+		diffusion.Guide(prediction, negative, prediction, d.guidance)
 	}
-	for i := range d.timestep.F32 {
-		d.timestep.F32[i] = timestep
-	}
-	if err := d.unet.Run(ctx, d.inputs, d.outputs); err != nil {
-		return nil, err
-	}
-	prediction := d.noise.F32[:n]
-	if d.guided {
-		diffusion.Guide(prediction, prediction, d.noise.F32[n:], d.guidance)
-	}
-	return prediction, nil
+	return prediction, err
 }
 
 // checkFinite refuses numbers that no picture can be made of.

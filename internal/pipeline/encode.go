@@ -10,10 +10,10 @@ import (
 	"github.com/atelier-dev/atelier/internal/ort"
 )
 
-// encode gives the text embeddings that the network is conditioned on: float32 of shape
+// encode gives what the network is conditioned on: text embeddings, float32 of shape
 // [prompts, tokens, width], where the prompts are the negative one and the positive one
 // with guidance, and the positive one alone without.
-func (p parts) encode(ctx context.Context, plan plan) (*ort.Tensor, error) {
+func (p parts) encode(ctx context.Context, plan plan) (conditioning, error) {
 	prompts := []string{plan.Prompt}
 	if plan.guided {
 		prompts = []string{plan.NegativePrompt, plan.Prompt}
@@ -23,13 +23,13 @@ func (p parts) encode(ctx context.Context, plan plan) (*ort.Tensor, error) {
 	for i, text := range prompts {
 		into := states.F32[i*tokens*width : (i+1)*tokens*width]
 		if err := p.encodePrompt(ctx, text, ort.Float32(into, 1, int64(tokens), int64(width))); err != nil {
-			return nil, fmt.Errorf("encoding the prompt: %w", err)
+			return conditioning{}, fmt.Errorf("encoding the prompt: %w", err)
 		}
 	}
 	if err := checkFinite(states.F32); err != nil {
-		return nil, fmt.Errorf("encoding the prompt: %w", err)
+		return conditioning{}, fmt.Errorf("encoding the prompt: %w", err)
 	}
-	return states, nil
+	return conditioning{states: states}, nil
 }
 
 // encodePrompt writes the embeddings of one prompt to states.

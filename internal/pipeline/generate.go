@@ -37,11 +37,11 @@ func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(d
 // generate draws one picture after the other. Each has a seed, a scheduler and noise of
 // its own, so that none depends on how many are drawn together.
 func (p parts) generate(ctx context.Context, plan plan, observe func(done, total int)) ([]Picture, error) {
-	states, err := p.encode(ctx, plan)
+	conditioned, err := p.encode(ctx, plan)
 	if err != nil {
 		return nil, err
 	}
-	network := newDenoiser(p.unet, plan, states)
+	network := newDenoiser(p.unet, plan, conditioned)
 	canvas := p.newDecoder(plan)
 	done := 0
 	step := func(int, []float32) {

@@ -183,11 +183,11 @@ func compareNumbers(t *testing.T, p parts, golden goldenCase, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	states, err := p.encode(context.Background(), plan)
+	conditioned, err := p.encode(context.Background(), plan)
 	if err != nil {
 		t.Fatal(err)
 	}
-	near(t, "states", states.F32, readNumpy(t, filepath.Join(dir, "states.npy")))
+	near(t, "states", conditioned.states.F32, readNumpy(t, filepath.Join(dir, "states.npy")))
 	scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, plan.Steps)
 	if err != nil {
 		t.Fatal(err)
@@ -200,7 +200,7 @@ func compareNumbers(t *testing.T, p parts, golden goldenCase, dir string) {
 
 	trail := readNumpy(t, filepath.Join(dir, "latents.npy"))
 	n := plan.latents()
-	latents, err := newDenoiser(p.unet, plan, states).denoise(context.Background(), scheduler, diffusion.NewGenerator(plan.Seed), func(i int, latents []float32) {
+	latents, err := newDenoiser(p.unet, plan, conditioned).denoise(context.Background(), scheduler, diffusion.NewGenerator(plan.Seed), func(i int, latents []float32) {
 		near(t, fmt.Sprintf("latents after step %d", i), latents, trail[(i+1)*n:(i+2)*n])
 	})
 	if err != nil {
