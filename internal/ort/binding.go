@@ -51,8 +51,8 @@ func (b *binding) input(kind ElementType, t *Tensor, pins *runtime.Pinner) (onnx
 // store brings what was converted into the tensor.
 func (b *binding) output(kind ElementType, t *Tensor, pins *runtime.Pinner) (onnx.Value, error) {
 	switch {
-	case len(t.Shape) == 0:
-		return nil, fmt.Errorf("a scalar output is not supported")
+	case len(t.Shape) == 0 && kind != TypeFloat16:
+		return nil, fmt.Errorf("a scalar output of %s is not supported", kind)
 	case kind == TypeFloat32 && t.F32 != nil:
 		return view(t.Shape, t.F32, pins)
 	case kind == TypeFloat64 && t.F32 != nil:
@@ -153,14 +153,18 @@ func view16(shape []int64, data []float16.Float16, pins *runtime.Pinner) (onnx.V
 	if len(data) == 0 {
 		return nil, fmt.Errorf("shape %v has no elements", shape)
 	}
-	if len(shape) == 0 {
-		return nil, errScalar
-	}
 	pins.Pin(&data[0])
 	bytes := unsafe.Slice((*byte)(unsafe.Pointer(&data[0])), len(data)*int(unsafe.Sizeof(data[0])))
+	scalar := len(shape) == 0
+	if scalar {
+		shape = []int64{1}
+	}
 	tensor, err := onnx.NewCustomDataTensor(onnx.Shape(shape), bytes, onnx.TensorElementDataTypeFloat16)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case scalar:
+		return newScalar16(&data[0], tensor)
 	}
 	return tensor, nil
 }

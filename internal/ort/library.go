@@ -4,6 +4,7 @@
 package ort
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -43,6 +44,10 @@ func openLibrary(path string) (string, error) {
 	onnx.SetSharedLibraryPath(path)
 	if err := onnx.InitializeEnvironment(onnx.WithLogLevelError()); err != nil {
 		return "", fmt.Errorf("ONNX Runtime's library %s can't be used; run `make onnxruntime` or set %s to its path: %w", path, LibraryEnv, err)
+	}
+	if err := openAPI(path); err != nil {
+		err = errors.Join(err, onnx.DestroyEnvironment())
+		return "", fmt.Errorf("ONNX Runtime's library %s can't be used: %w", path, err)
 	}
 	library.path = path
 	return path, nil

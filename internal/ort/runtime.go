@@ -20,9 +20,9 @@ import (
 // Runtime opens sessions. The first Open loads the shared library and chooses the
 // device; making a Runtime does neither.
 type Runtime interface {
-	// Open loads the graph in the file at path. Only the outputs named are computed;
-	// with none, all are.
-	Open(path string, outputs ...string) (Session, error)
+	// Open loads the graph in the file at path, which ReadGraph has read. Only the
+	// outputs named are computed; with none, all are.
+	Open(path string, graph Graph, outputs ...string) (Session, error)
 	// Device says what sessions compute on, and false before the first Open.
 	Device() (Device, bool)
 }
@@ -106,11 +106,8 @@ func (r *onnxRuntime) prepare() (Device, error) {
 }
 
 // Open loads a graph.
-func (r *onnxRuntime) Open(path string, outputs ...string) (Session, error) {
-	graph, err := ReadGraph(path)
-	if err != nil {
-		return nil, &GraphError{Err: err}
-	}
+func (r *onnxRuntime) Open(path string, graph Graph, outputs ...string) (Session, error) {
+	var err error
 	if graph.Outputs, err = choose(graph.Outputs, outputs); err != nil {
 		return nil, &GraphError{Err: err}
 	}

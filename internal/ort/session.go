@@ -5,7 +5,6 @@ package ort
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -167,6 +166,3 @@ func release[T interface{ Destroy() error }](things ...T) {
 		_ = thing.Destroy()
 	}
 }
-
-// errScalar is a limit of the binding: it builds no tensor without dimensions over bytes.
-var errScalar = errors.New("a float16 scalar (a tensor without dimensions) is not supported; export the graph with float32 or with a dimension of 1")

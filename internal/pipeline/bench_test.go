@@ -19,8 +19,8 @@ type timedRuntime struct {
 }
 
 // Open wraps the session.
-func (r *timedRuntime) Open(path string, outputs ...string) (ort.Session, error) {
-	session, err := r.Runtime.Open(path, outputs...)
+func (r *timedRuntime) Open(path string, graph ort.Graph, outputs ...string) (ort.Session, error) {
+	session, err := r.Runtime.Open(path, graph, outputs...)
 	if err != nil {
 		return nil, err
 	}

@@ -125,20 +125,13 @@ func (e expectation) mismatch(v ort.Value, there bool) string {
 	return ""
 }
 
-// checkTimestep allows the ways in which exporters pass the timestep, but for the one
-// that the binding to ONNX Runtime can't: a scalar of float16.
+// checkTimestep allows the ways in which exporters pass the timestep.
 func checkTimestep(file string, graph ort.Graph) error {
 	v, _ := graph.Input(inputTimestep)
-	message := ""
-	switch {
-	case len(v.Shape) > 1:
-		message = fmt.Sprintf("has the shape %v; must be a scalar or a list", v.Shape)
-	case v.Shape != nil && len(v.Shape) == 0 && v.Type == ort.TypeFloat16:
-		message = "is a float16 scalar, which is not supported; export it as float32 or as a list of one"
-	default:
-		return nil
+	if len(v.Shape) > 1 {
+		return &ModelError{File: file, Field: "input " + inputTimestep, Message: fmt.Sprintf("has the shape %v; must be a scalar or a list", v.Shape)}
 	}
-	return &ModelError{File: file, Field: "input " + inputTimestep, Message: message}
+	return nil
 }
 
 // checkConfig compares the configurations with each other. The error is a *ModelError.

@@ -126,7 +126,7 @@ func (p *parts) open(runtime ort.Runtime, dir *modelstore.Directory, part, outpu
 	if err := checkGraph(part, graph, p.config, p.tokenizer.MaxLength()); err != nil {
 		return nil, err
 	}
-	session, err := runtime.Open(file, output)
+	session, err := runtime.Open(file, graph, output)
 	if bad, ok := errors.AsType[*ort.GraphError](err); ok {
 		return nil, &ModelError{File: name, Message: bad.Error(), Err: err}
 	}

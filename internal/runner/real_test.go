@@ -25,8 +25,8 @@ type recordingRuntime struct {
 	sessions map[string]ort.Session
 }
 
-func (r *recordingRuntime) Open(path string, outputs ...string) (ort.Session, error) {
-	session, err := r.Runtime.Open(path, outputs...)
+func (r *recordingRuntime) Open(path string, graph ort.Graph, outputs ...string) (ort.Session, error) {
+	session, err := r.Runtime.Open(path, graph, outputs...)
 	if err == nil {
 		r.mu.Lock()
 		r.sessions[filepath.Base(filepath.Dir(path))] = session
