@@ -50,6 +50,14 @@ func readTraining(o *options) training {
 	return t
 }
 
+// check refuses more steps than the training had, or none.
+func (t training) check(run Run) error {
+	if run.Steps < 1 || run.Steps > t.steps {
+		return &StepsError{Steps: run.Steps, Most: t.steps}
+	}
+	return nil
+}
+
 // betas reads betas that are given one by one, in place of a schedule.
 func (o *options) betas() []float32 {
 	const field = "trained_betas"

@@ -41,7 +41,7 @@ func TestOptionsAreRefusedByName(t *testing.T) {
 		`,"trained_betas":"` + strings.Repeat("x", 10_000) + `"`:  {"trained_betas", "…"},
 		`,"frobnicate":true`:                                      {"frobnicate", "not an option"},
 	} {
-		_, err := New("EulerDiscreteScheduler", parse(t, options), 5)
+		_, err := New("EulerDiscreteScheduler", parse(t, options), Run{Steps: 5})
 		var bad *ConfigError
 		if !errors.As(err, &bad) || bad.Field != want[0] || !strings.Contains(bad.Message, want[1]) || len(bad.Message) > 200 {
 			t.Errorf("%.60s: got %v, want %s with %q", options, err, want[0], want[1])
@@ -52,7 +52,7 @@ func TestOptionsAreRefusedByName(t *testing.T) {
 // TestOptionsOfOtherSchedulersAreIgnored covers a configuration used with another class.
 func TestOptionsOfOtherSchedulersAreIgnored(t *testing.T) {
 	config := parse(t, `,"_diffusers_version":"0.42.1","skip_prk_steps":true,"set_alpha_to_one":false,"clip_sample":false,"trained_betas":null,"use_beta_sigmas":false`)
-	if _, err := New("EulerDiscreteScheduler", config, 5); err != nil {
+	if _, err := New("EulerDiscreteScheduler", config, Run{Steps: 5}); err != nil {
 		t.Error(err)
 	}
 }
@@ -66,7 +66,7 @@ func TestParseConfigRefusesWhatIsNoConfiguration(t *testing.T) {
 		}
 	}
 	var bad *ConfigError
-	if _, err := New("DreamScheduler", parse(t, ""), 5); !errors.As(err, &bad) || !strings.Contains(bad.Message, "EulerDiscreteScheduler") {
+	if _, err := New("DreamScheduler", parse(t, ""), Run{Steps: 5}); !errors.As(err, &bad) || !strings.Contains(bad.Message, "EulerDiscreteScheduler") {
 		t.Errorf("an unknown class: %v", err)
 	}
 }
@@ -74,7 +74,7 @@ func TestParseConfigRefusesWhatIsNoConfiguration(t *testing.T) {
 func TestStepsWithinTheTraining(t *testing.T) {
 	config := parse(t, `,"num_train_timesteps":10`)
 	for steps, ok := range map[int]bool{-1: false, 0: false, 1: true, 10: true, 11: false} {
-		_, err := New("EulerDiscreteScheduler", config, steps)
+		_, err := New("EulerDiscreteScheduler", config, Run{Steps: steps})
 		var bad *StepsError
 		if ok != (err == nil) || err != nil && !errors.As(err, &bad) {
 			t.Errorf("%d steps: %v", steps, err)
@@ -83,7 +83,7 @@ func TestStepsWithinTheTraining(t *testing.T) {
 }
 
 func TestAddNoise(t *testing.T) {
-	scheduler, err := New("EulerDiscreteScheduler", parse(t, ""), 4)
+	scheduler, err := New("EulerDiscreteScheduler", parse(t, ""), Run{Steps: 4})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func FuzzNew(f *testing.F) {
 		if err != nil {
 			return
 		}
-		scheduler, err := New("EulerDiscreteScheduler", config, steps)
+		scheduler, err := New("EulerDiscreteScheduler", config, Run{Steps: steps})
 		if err != nil {
 			return
 		}

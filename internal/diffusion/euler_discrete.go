@@ -3,8 +3,6 @@
 
 package diffusion
 
-import "slices"
-
 // eulerDiscrete follows the probability flow with Euler's method, one network call a
 // step (algorithm 2 of arXiv:2206.00364 without churn); EulerDiscreteScheduler of
 // diffusers.
@@ -16,36 +14,34 @@ type eulerDiscrete struct {
 	initNoiseSigma float32
 }
 
-// newEulerDiscrete reads the options of EulerDiscreteScheduler.
-func newEulerDiscrete(config Config, steps int) (Scheduler, error) {
-	o := &options{values: config.values}
+// readEulerDiscrete reads the options of EulerDiscreteScheduler.
+func readEulerDiscrete(o *options) func(Run) (Scheduler, error) {
 	train := readTraining(o)
-	s := &eulerDiscrete{prediction: readPrediction(o)}
+	prediction := readPrediction(o)
 	spacing := o.choice("timestep_spacing", spacingLinspace, spacingLeading, spacingTrailing)
 	offset := o.integer("steps_offset", 0, 0, maxTrainSteps)
 	schedule := readSigmaSchedule(o)
 	o.refuse("timestep_type", "discrete")
-	if err := o.finish(); err != nil {
-		return nil, err
+	return func(run Run) (Scheduler, error) {
+		if err := train.check(run); err != nil {
+			return nil, err
+		}
+		timesteps := spacedTimesteps(spacing, train.steps, run.Steps, offset)
+		sigmas, timesteps := schedule.sigmas(train, timesteps, run.Steps)
+		return &eulerDiscrete{
+			prediction:     prediction,
+			timesteps:      toFloat32(timesteps),
+			sigmas:         sigmas,
+			initNoiseSigma: initSigma(spacing, sigmas),
+		}, nil
 	}
-	if steps < 1 || steps > train.steps {
-		return nil, &StepsError{Steps: steps, Most: train.steps}
-	}
-	timesteps := spacedTimesteps(spacing, train.steps, steps, offset)
-	s.sigmas, timesteps = schedule.sigmas(train, timesteps, steps)
-	for _, t := range timesteps {
-		s.timesteps = append(s.timesteps, float32(t))
-	}
-	s.initNoiseSigma = slices.Max(s.sigmas)
-	if spacing == spacingLeading {
-		// The first timestep is not the noisiest: a picture is in the start as well.
-		s.initNoiseSigma = sqrt32(s.initNoiseSigma*s.initNoiseSigma + 1)
-	}
-	return s, nil
 }
 
 // Timesteps are one a step.
 func (s *eulerDiscrete) Timesteps() []float32 { return s.timesteps }
+
+// Order is one call a step.
+func (s *eulerDiscrete) Order() int { return 1 }
 
 // InitNoiseSigma is the standard deviation of the start.
 func (s *eulerDiscrete) InitNoiseSigma() float32 { return s.initNoiseSigma }

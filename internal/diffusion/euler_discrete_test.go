@@ -67,7 +67,7 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 		}
 		for _, run := range g.Runs {
 			t.Run(fmt.Sprintf("%s/%d", filepath.Base(file), run.Steps), func(t *testing.T) {
-				s, err := New(config.Class(), config, run.Steps)
+				s, err := New(config.Class(), config, Run{Steps: run.Steps})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -5,6 +5,7 @@ package diffusion
 
 import (
 	"math"
+	"slices"
 	"sort"
 )
 
@@ -95,6 +96,24 @@ func sigmaTimesteps(table []float32, sigmas []float64) []float64 {
 		w := (float64(a) - l) / float64(a-b)
 		w = min(max(w, 0), 1)
 		out[i] = float64((1-w)*float64(low)) + float64(w*float64(low+1))
+	}
+	return out
+}
+
+// initSigma is the standard deviation of the start of a run.
+func initSigma(spacing string, sigmas []float32) float32 {
+	most := slices.Max(sigmas)
+	if spacing == spacingLeading {
+		// The first timestep is not the noisiest: a picture is in the start as well.
+		return sqrt32(float32(most*most) + 1)
+	}
+	return most
+}
+
+func toFloat32(values []float64) []float32 {
+	out := make([]float32, len(values))
+	for i, v := range values {
+		out[i] = float32(v)
 	}
 	return out
 }

@@ -53,7 +53,7 @@ func (p parts) generate(ctx context.Context, plan plan, observe func(done, total
 	pictures := make([]Picture, 0, plan.Images)
 	for k := range plan.Images {
 		seed := plan.Seed + int64(k)
-		scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, plan.Steps)
+		scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, diffusion.Run{Steps: plan.Steps})
 		if err != nil {
 			return nil, schedulerError(err)
 		}

@@ -188,7 +188,7 @@ func compareNumbers(t *testing.T, p parts, golden goldenCase, dir string) {
 		t.Fatal(err)
 	}
 	near(t, "states", conditioned.states.F32, readNumpy(t, filepath.Join(dir, "states.npy")))
-	scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, plan.Steps)
+	scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, diffusion.Run{Steps: plan.Steps})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"path"
 
 	"github.com/atelier-dev/atelier/internal/diffusion"
@@ -35,35 +36,67 @@ func (p *parts) read(ctx context.Context, runtime ort.Runtime, dir *modelstore.D
 	if err := p.readSmall(dir); err != nil {
 		return err
 	}
+	graphs, err := readGraphs(dir, p.config)
+	if err != nil {
+		return err
+	}
+	if err := p.settle(graphs); err != nil {
+		return err
+	}
 	for _, n := range p.networks() {
+		graph, ok := graphs[n.name]
+		if !ok {
+			continue
+		}
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		session, err := p.open(runtime, dir, n.name, n.output)
-		if err != nil {
+		if err := p.open(runtime, n, graph); err != nil {
 			return err
 		}
-		*n.session = session
 	}
 	return p.check()
 }
 
-// readSmall reads the configurations and the tokenizer.
+// readSmall reads the configurations and the tokenizers.
 func (p *parts) readSmall(dir *modelstore.Directory) (err error) {
 	if p.config, err = dir.ReadConfig(); err != nil {
 		return err
 	}
-	if p.tokenizer, err = readTokenizer(dir); err != nil {
+	if p.tokenizer, err = readTokenizer(dir, modelstore.Tokenizer); err != nil {
 		return err
 	}
-	if p.scheduler, err = readScheduler(dir); err != nil {
-		return err
+	if p.config.TextEncoder2 != nil {
+		if p.tokenizer2, err = readTokenizer(dir, modelstore.Tokenizer2); err != nil {
+			return err
+		}
 	}
-	return checkConfig(p.config, p.tokenizer)
+	p.scheduler, err = readScheduler(dir)
+	return err
 }
 
-// readTokenizer reads the tokenizer's folder.
-func readTokenizer(dir *modelstore.Directory) (*prompt.Tokenizer, error) {
+// settle finds the sizes of all parts and checks that they fit together, before any
+// weights are read.
+func (p *parts) settle(graphs map[string]graphFile) (err error) {
+	if p.config, err = complete(p.config, graphs); err != nil {
+		return err
+	}
+	if err := checkConfig(p.config, p.tokenizer, p.tokenizer2); err != nil {
+		return err
+	}
+	for _, n := range p.networks() {
+		if graph, ok := graphs[n.name]; ok {
+			if err := checkGraph(n.name, graph.Graph, p.config, p.tokenizer.MaxLength()); err != nil {
+				return err
+			}
+		}
+	}
+	p.extras, err = readExtras(graphs[modelstore.UNet].Graph, p.config)
+	return err
+}
+
+// readTokenizer reads a tokenizer's folder.
+func readTokenizer(dir *modelstore.Directory, folder string) (*prompt.Tokenizer, error) {
 	var files prompt.Files
 	for _, f := range []struct {
 		name string
@@ -76,13 +109,13 @@ func readTokenizer(dir *modelstore.Directory) (*prompt.Tokenizer, error) {
 		{prompt.SpecialsFile, dir.ReadOptional, &files.Specials},
 	} {
 		var err error
-		if *f.into, err = f.read(modelstore.TokenizerFile(f.name)); err != nil {
+		if *f.into, err = f.read(modelstore.TokenizerFile(folder, f.name)); err != nil {
 			return nil, err
 		}
 	}
 	tokenizer, err := prompt.NewTokenizer(files)
 	if bad, ok := errors.AsType[*prompt.FileError](err); ok {
-		return nil, &ModelError{File: modelstore.TokenizerFile(bad.File), Field: bad.Field, Message: bad.Message, Err: err}
+		return nil, &ModelError{File: modelstore.TokenizerFile(folder, bad.File), Field: bad.Field, Message: bad.Message, Err: err}
 	}
 	return tokenizer, err
 }
@@ -96,7 +129,7 @@ func readScheduler(dir *modelstore.Directory) (*diffusion.Config, error) {
 	}
 	config, err := diffusion.ParseConfig(data)
 	if err == nil && diffusion.Supported(config.Class()) {
-		_, err = diffusion.New(config.Class(), config, 1)
+		err = diffusion.Check(config.Class(), config)
 	}
 	if err != nil {
 		return nil, schedulerError(err)
@@ -112,25 +145,60 @@ func schedulerError(err error) error {
 	return err
 }
 
-// open checks the graph of a part in its file, before the weights are read, and loads it.
-func (p *parts) open(runtime ort.Runtime, dir *modelstore.Directory, part, output string) (ort.Session, error) {
-	name := modelstore.GraphFile(part)
-	file, err := dir.File(name)
+// graphFile is what the file of a part says that the part takes and gives.
+type graphFile struct {
+	ort.Graph
+	path string
+}
+
+// readGraphs reads the graphs of the parts that the model must have, and of the encoder
+// of pictures where it is there.
+func readGraphs(dir *modelstore.Directory, c modelstore.Config) (map[string]graphFile, error) {
+	graphs := map[string]graphFile{}
+	for _, part := range partNames(c) {
+		file, err := dir.File(modelstore.GraphFile(part))
+		if part == modelstore.VAEEncoder && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		graph, err := openGraph(dir, part, file)
+		if err != nil {
+			return nil, err
+		}
+		graphs[part] = graphFile{graph, file}
+	}
+	return graphs, nil
+}
+
+// partNames are the parts with a graph, in the order in which they are loaded.
+func partNames(c modelstore.Config) []string {
+	if c.TextEncoder2 != nil {
+		return []string{modelstore.TextEncoder, modelstore.TextEncoder2, modelstore.UNet, modelstore.VAEDecoder, modelstore.VAEEncoder}
+	}
+	return []string{modelstore.TextEncoder, modelstore.UNet, modelstore.VAEDecoder, modelstore.VAEEncoder}
+}
+
+// open loads a part, or has it loaded when it is first used.
+func (p *parts) open(runtime ort.Runtime, n network, graph graphFile) (err error) {
+	open := func() (ort.Session, error) {
+		session, err := runtime.Open(graph.path, graph.Graph, computed(n.name, graph.Graph, p.config)...)
+		if bad, ok := errors.AsType[*ort.GraphError](err); ok {
+			return nil, &ModelError{File: modelstore.GraphFile(n.name), Message: bad.Error(), Err: err}
+		}
+		return session, err
+	}
+	if n.name == modelstore.VAEEncoder {
+		*n.session = &deferred{graph: graph.Graph, open: open}
+		return nil
+	}
+	session, err := open()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	graph, err := openGraph(dir, part, file)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkGraph(part, graph, p.config, p.tokenizer.MaxLength()); err != nil {
-		return nil, err
-	}
-	session, err := runtime.Open(file, graph, output)
-	if bad, ok := errors.AsType[*ort.GraphError](err); ok {
-		return nil, &ModelError{File: name, Message: bad.Error(), Err: err}
-	}
-	return session, err
+	*n.session = session
+	return nil
 }
 
 // openGraph reads what the graph of a part takes and gives, and checks that the files

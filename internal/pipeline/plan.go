@@ -47,7 +47,7 @@ func (p parts) plan(r Request) (plan, error) {
 	scale := p.config.VAE.Scale()
 	return plan{
 		Request: r,
-		guided:  r.GuidanceScale > 1,
+		guided:  r.GuidanceScale > 1 && p.extras.guidance == 0,
 		latent:  [3]int{p.config.UNet.InChannels, r.Height / scale, r.Width / scale},
 		calls:   calls,
 	}, nil
@@ -103,7 +103,7 @@ func (p parts) resolveScheduler(r *Request) (calls int, err error) {
 		}
 		return 0, &RequestError{"scheduler", r.Scheduler, "must be one of " + classes}
 	}
-	scheduler, err := diffusion.New(r.Scheduler, *p.scheduler, r.Steps)
+	scheduler, err := diffusion.New(r.Scheduler, *p.scheduler, diffusion.Run{Steps: r.Steps})
 	var steps *diffusion.StepsError
 	switch {
 	case errors.As(err, &steps):
