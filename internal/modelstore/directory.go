@@ -66,7 +66,7 @@ func (d *Directory) Read(name string) ([]byte, error) {
 		return nil, err
 	}
 	limit := int64(maxConfigSize)
-	if path.Dir(name) == "tokenizer" {
+	if folder := path.Dir(name); folder == Tokenizer || folder == Tokenizer2 {
 		limit = maxTokenizerSize
 	}
 	f, err := d.root.Open(filepath.FromSlash(name))

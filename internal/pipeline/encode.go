@@ -7,38 +7,90 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
+	"github.com/atelier-dev/atelier/internal/prompt"
 )
 
-// encode gives what the network is conditioned on: text embeddings, float32 of shape
-// [prompts, tokens, width], where the prompts are the negative one and the positive one
-// with guidance, and the positive one alone without.
+// textEncoder is one of the text encoders with what belongs to it.
+type textEncoder struct {
+	tokenizer *prompt.Tokenizer
+	session   ort.Session
+	config    modelstore.TextEncoderConfig
+	// states is the output that the network is conditioned on, and pooled the one with
+	// a summary of the whole prompt, "" where none is taken.
+	states, pooled string
+}
+
+// encoders gives the text encoders in the order in which their embeddings are joined.
+func (p parts) encoders() []textEncoder {
+	first := textEncoder{tokenizer: p.tokenizer, session: p.textEncoder, config: p.config.TextEncoder, states: outputStates}
+	if p.config.TextEncoder2 == nil {
+		return []textEncoder{first}
+	}
+	second := textEncoder{tokenizer: p.tokenizer2, session: p.textEncoder2, config: *p.config.TextEncoder2, pooled: outputPooled}
+	first.states, second.states = penultimate(first.config.Layers), penultimate(second.config.Layers)
+	return []textEncoder{first, second}
+}
+
+// encode gives what the network is conditioned on: the negative prompt and the positive
+// one with guidance, and the positive one alone without.
 func (p parts) encode(ctx context.Context, plan plan) (conditioning, error) {
 	prompts := []string{plan.Prompt}
 	if plan.guided {
 		prompts = []string{plan.NegativePrompt, plan.Prompt}
 	}
-	tokens, width := p.tokenizer.MaxLength(), p.config.TextEncoder.HiddenSize
-	states := ort.NewFloat32(int64(len(prompts)), int64(tokens), int64(width))
+	batch, tokens := int64(len(prompts)), p.tokenizer.MaxLength()
+	c := conditioning{states: ort.NewFloat32(batch, int64(tokens), int64(p.config.UNet.CrossAttentionDim))}
+	if p.extras.pooled > 0 {
+		c.pooled = ort.NewFloat32(batch, int64(p.extras.pooled))
+		c.timeIDs = p.extras.sizes(plan)
+	}
+	if p.extras.guidance > 0 {
+		c.guidance = guidanceEmbedding(plan.GuidanceScale, p.extras.guidance)
+	}
 	for i, text := range prompts {
-		into := states.F32[i*tokens*width : (i+1)*tokens*width]
-		if err := p.encodePrompt(ctx, text, ort.Float32(into, 1, int64(tokens), int64(width))); err != nil {
+		if plan.guided && i == 0 && text == "" && p.config.ForceZeros {
+			continue // What is not given is zeros, not an empty prompt.
+		}
+		if err := p.encodePrompt(ctx, text, c, i); err != nil {
 			return conditioning{}, fmt.Errorf("encoding the prompt: %w", err)
 		}
 	}
-	if err := checkFinite(states.F32); err != nil {
-		return conditioning{}, fmt.Errorf("encoding the prompt: %w", err)
-	}
-	return conditioning{states: states}, nil
+	return c, nil
 }
 
-// encodePrompt writes the embeddings of one prompt to states.
-func (p parts) encodePrompt(ctx context.Context, text string, states *ort.Tensor) error {
-	ids, mask, _ := p.tokenizer.Encode(text)
+// encodePrompt writes the embeddings of one prompt to row i of c: those of several
+// encoders side by side.
+func (p parts) encodePrompt(ctx context.Context, text string, c conditioning, i int) error {
+	tokens, width := int(c.states.Shape[1]), int(c.states.Shape[2])
+	rows := c.states.F32[i*tokens*width : (i+1)*tokens*width]
+	column := 0
+	for _, encoder := range p.encoders() {
+		states, pooled, err := encoder.run(ctx, text, p.extras.pooled)
+		if err != nil {
+			return err
+		}
+		own := encoder.config.HiddenSize
+		for t := range tokens {
+			copy(rows[t*width+column:], states[t*own:(t+1)*own])
+		}
+		column += own
+		if c.pooled != nil && pooled != nil {
+			copy(c.pooled.F32[i*p.extras.pooled:], pooled)
+		}
+	}
+	return nil
+}
+
+// run encodes one prompt: embeddings of each token, [tokens, width], and where the
+// encoder gives them those of the whole.
+func (e textEncoder) run(ctx context.Context, text string, pooledWidth int) (states, pooled []float32, err error) {
+	ids, mask, _ := e.tokenizer.Encode(text)
 	length := int64(len(ids))
 	inputs := map[string]*ort.Tensor{inputIDs: ort.Int64(ids, 1, length)}
-	if _, ok := p.textEncoder.Graph().Input(inputMask); ok {
-		if !p.config.TextEncoder.UseAttentionMask {
+	if _, ok := e.session.Graph().Input(inputMask); ok {
+		if !e.config.UseAttentionMask {
 			// Most models saw the padding in training, so that it must not be hidden.
 			for i := range mask {
 				mask[i] = 1
@@ -46,5 +98,18 @@ func (p parts) encodePrompt(ctx context.Context, text string, states *ort.Tensor
 		}
 		inputs[inputMask] = ort.Int64(mask, 1, length)
 	}
-	return p.textEncoder.Run(ctx, inputs, map[string]*ort.Tensor{outputStates: states})
+	outputs := map[string]*ort.Tensor{e.states: ort.NewFloat32(1, length, int64(e.config.HiddenSize))}
+	if e.pooled != "" {
+		outputs[e.pooled] = ort.NewFloat32(1, int64(pooledWidth))
+		pooled = outputs[e.pooled].F32
+	}
+	if err := e.session.Run(ctx, inputs, outputs); err != nil {
+		return nil, nil, err
+	}
+	for _, output := range outputs {
+		if err := checkFinite(output.F32); err != nil {
+			return nil, nil, err
+		}
+	}
+	return outputs[e.states].F32, pooled, nil
 }

@@ -46,7 +46,13 @@ func (p parts) health() Health {
 
 // check says why parts that are all there can't work together.
 func (p parts) check() error {
+	if err := p.config.Check(); err != nil {
+		return err
+	}
 	for _, n := range p.networks() {
+		if *n.session == nil {
+			continue // One that the model does not have.
+		}
 		if err := (*n.session).Err(); err != nil {
 			return fmt.Errorf("%s: %w", n.name, err)
 		}
@@ -54,5 +60,5 @@ func (p parts) check() error {
 			return err
 		}
 	}
-	return checkConfig(p.config, p.tokenizer)
+	return checkConfig(p.config, p.tokenizer, p.tokenizer2)
 }

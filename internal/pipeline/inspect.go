@@ -4,6 +4,8 @@
 package pipeline
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 
 	"github.com/atelier-dev/atelier/internal/diffusion"
@@ -15,6 +17,11 @@ import (
 type Report struct {
 	// Class of the pipeline in model_index.json.
 	Class string
+	// Family that the parts and their inputs make the model one of, such as Stable
+	// Diffusion XL; "" where too much is missing to tell.
+	Family string
+	// ImageToImage says that the model can begin with a picture: it has an encoder.
+	ImageToImage bool
 	// Width and Height of the pictures the model was trained for, in pixels; 0 where
 	// the configurations do not say.
 	Width, Height int
@@ -54,31 +61,89 @@ func Inspect(dir string) Report {
 	if err == nil {
 		r.describe(config)
 	}
-	tokenizer, tokenizerErr := readTokenizer(d)
-	r.note(tokenizerErr)
-	if tokenizerErr == nil {
-		r.Tokens, r.PromptLength = tokenizer.Size(), tokenizer.MaxLength()
-		if err == nil {
-			r.note(checkConfig(config, tokenizer))
-		}
-	}
+	p := parts{config: config}
+	tokenizersErr := r.readTokenizers(d, &p, err == nil)
 	scheduler, schedulerErr := readScheduler(d)
 	r.note(schedulerErr)
 	if schedulerErr == nil {
 		r.Scheduler, r.SchedulerSupported = scheduler.Class(), diffusion.Supported(scheduler.Class())
 	}
-	for _, part := range []string{modelstore.TextEncoder, modelstore.UNet, modelstore.VAEDecoder} {
-		graph, graphErr := readGraph(d, part)
-		r.note(graphErr)
-		if graphErr != nil {
+	graphs, whole := r.readGraphs(d, config)
+	if err == nil && tokenizersErr == nil {
+		r.settle(&p, graphs, whole)
+	}
+	return r
+}
+
+// readTokenizers describes the first tokenizer, and notes what is wrong with any.
+func (r *Report) readTokenizers(d *modelstore.Directory, p *parts, configured bool) (err error) {
+	if p.tokenizer, err = readTokenizer(d, modelstore.Tokenizer); err == nil {
+		r.Tokens, r.PromptLength = p.tokenizer.Size(), p.tokenizer.MaxLength()
+	}
+	r.note(err)
+	if configured && p.config.TextEncoder2 != nil {
+		var second error
+		p.tokenizer2, second = readTokenizer(d, modelstore.Tokenizer2)
+		r.note(second)
+		err = errors.Join(err, second)
+	}
+	return err
+}
+
+// readGraphs describes the graphs, and says whether all that the model must have can be
+// read.
+func (r *Report) readGraphs(d *modelstore.Directory, c modelstore.Config) (graphs map[string]graphFile, whole bool) {
+	graphs, whole = map[string]graphFile{}, true
+	for _, part := range partNames(c) {
+		graph, err := readGraph(d, part)
+		if part == modelstore.VAEEncoder && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		r.note(err)
+		if err != nil {
+			whole = false
 			continue
 		}
 		r.Graphs = append(r.Graphs, graph)
-		if err == nil && tokenizerErr == nil {
-			r.note(checkGraph(part, graph.Graph, config, tokenizer.MaxLength()))
+		graphs[part] = graphFile{Graph: graph.Graph}
+	}
+	return graphs, whole
+}
+
+// settle notes what does not fit together, and describes what does.
+func (r *Report) settle(p *parts, graphs map[string]graphFile, whole bool) {
+	if whole || !p.config.Bare {
+		var err error
+		p.config, err = complete(p.config, graphs)
+		r.note(err)
+	}
+	r.note(checkConfig(p.config, p.tokenizer, p.tokenizer2))
+	for _, part := range partNames(p.config) {
+		if graph, ok := graphs[part]; ok {
+			r.note(checkGraph(part, graph.Graph, p.config, p.tokenizer.MaxLength()))
 		}
 	}
-	return r
+	var err error
+	if unet, ok := graphs[modelstore.UNet]; ok {
+		p.extras, err = readExtras(unet.Graph, p.config)
+		r.note(err)
+	}
+	r.describe(p.config)
+	r.Family = family(p.config, p.extras)
+	_, r.ImageToImage = graphs[modelstore.VAEEncoder]
+}
+
+// family describes what kind of model it is by its parts and inputs. What a model was
+// called, or what it was trained from, does not matter.
+func family(c modelstore.Config, e extras) string {
+	name := "Stable Diffusion"
+	if c.TextEncoder2 != nil {
+		name = "Stable Diffusion XL"
+	}
+	if e.guidance > 0 {
+		name += ", a latent consistency model"
+	}
+	return name
 }
 
 // note keeps a problem.

@@ -15,14 +15,21 @@ import (
 
 // parts are what a loaded pipeline consists of. The zero value is an idle one.
 type parts struct {
-	model       *Model
-	tokenizer   *prompt.Tokenizer
-	textEncoder ort.Session
-	unet        ort.Session
-	vaeDecoder  ort.Session
-	scheduler   *diffusion.Config
+	model     *Model
+	tokenizer *prompt.Tokenizer
+	// tokenizer2 and textEncoder2 are nil for a model with one text encoder.
+	tokenizer2   *prompt.Tokenizer
+	textEncoder  ort.Session
+	textEncoder2 ort.Session
+	unet         ort.Session
+	vaeDecoder   ort.Session
+	// vaeEncoder is nil where the model has none. It is loaded when it is first run.
+	vaeEncoder ort.Session
+	scheduler  *diffusion.Config
 	// config describes the parts; it is not one that work needs to be there.
 	config modelstore.Config
+	// extras is what else the denoising network takes.
+	extras extras
 }
 
 // part is one of the parts by name, for messages.
@@ -31,32 +38,39 @@ type part struct {
 	there bool
 }
 
-// list gives the parts in the order in which a prompt passes them.
+// list gives the parts that a model must have, in the order in which a prompt passes
+// them.
 func (p parts) list() []part {
-	return []part{
+	list := []part{
 		{"model name", p.model != nil},
 		{"tokenizer", p.tokenizer != nil},
 		{modelstore.TextEncoder, p.textEncoder != nil},
-		{modelstore.UNet, p.unet != nil},
-		{modelstore.VAEDecoder, p.vaeDecoder != nil},
-		{"scheduler", p.scheduler != nil},
 	}
+	if p.config.TextEncoder2 != nil {
+		list = append(list, part{modelstore.Tokenizer2, p.tokenizer2 != nil}, part{modelstore.TextEncoder2, p.textEncoder2 != nil})
+	}
+	return append(list,
+		part{modelstore.UNet, p.unet != nil},
+		part{modelstore.VAEDecoder, p.vaeDecoder != nil},
+		part{"scheduler", p.scheduler != nil},
+	)
 }
 
 // network is the place of one of the sessions.
 type network struct {
 	name    string
 	session *ort.Session
-	// output that is computed.
-	output string
 }
 
-// networks gives the places of the sessions, in the order in which they are loaded.
+// networks gives the places of the sessions, in the order in which they are loaded;
+// models have all but some that are named optional.
 func (p *parts) networks() []network {
 	return []network{
-		{modelstore.TextEncoder, &p.textEncoder, outputStates},
-		{modelstore.UNet, &p.unet, outputNoise},
-		{modelstore.VAEDecoder, &p.vaeDecoder, outputPicture},
+		{modelstore.TextEncoder, &p.textEncoder},
+		{modelstore.TextEncoder2, &p.textEncoder2}, // Optional.
+		{modelstore.UNet, &p.unet},
+		{modelstore.VAEDecoder, &p.vaeDecoder},
+		{modelstore.VAEEncoder, &p.vaeEncoder}, // Optional.
 	}
 }
 

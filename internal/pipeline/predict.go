@@ -15,6 +15,13 @@ import (
 type conditioning struct {
 	// states are the text embeddings, [prompts, tokens, width].
 	states *ort.Tensor
+	// pooled are the embeddings of the whole prompts, [prompts, width], and timeIDs the
+	// numbers about the picture's size that go with them; nil where the network takes
+	// neither.
+	pooled, timeIDs *ort.Tensor
+	// guidance is the guidance scale for a network that takes it as an input, [1,
+	// width]; nil for others.
+	guidance *ort.Tensor
 }
 
 // predictor calls the denoising network. Its tensors are allocated once.
@@ -39,6 +46,11 @@ func newPredictor(unet ort.Session, plan plan, c conditioning) *predictor {
 		timestep: ort.NewFloat32(timestepShape(unet.Graph())...),
 	}
 	p.inputs = map[string]*ort.Tensor{inputSample: p.sample, inputTimestep: p.timestep, inputStates: c.states}
+	for name, tensor := range map[string]*ort.Tensor{inputPooled: c.pooled, inputTimeIDs: c.timeIDs, inputGuidance: c.guidance} {
+		if tensor != nil {
+			p.inputs[name] = tensor
+		}
+	}
 	p.outputs = map[string]*ort.Tensor{outputNoise: p.noise}
 	return p
 }
