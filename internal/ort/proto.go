@@ -84,16 +84,21 @@ func (r *protoReader) extent(wireType uint64) (int64, error) {
 
 // text reads a string that ends at end.
 func (r *protoReader) text(end int64) (string, error) {
-	n := end - r.offset
-	if n > maxText {
+	if n := end - r.offset; n > maxText {
 		return "", fmt.Errorf("the name at byte %d is %d bytes long", r.offset, n)
 	}
-	b := make([]byte, max(n, 0))
+	b, err := r.bytes(end)
+	return string(b), err
+}
+
+// bytes reads what is up to end, of which the caller has made sure that it is not much.
+func (r *protoReader) bytes(end int64) ([]byte, error) {
+	b := make([]byte, max(end-r.offset, 0))
 	if _, err := io.ReadFull(r.buf, b); err != nil {
-		return "", r.ended(err)
+		return nil, r.ended(err)
 	}
 	r.offset = end
-	return string(b), nil
+	return b, nil
 }
 
 func (r *protoReader) varint() (uint64, error) {
