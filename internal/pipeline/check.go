@@ -111,6 +111,19 @@ func computed(part string, graph ort.Graph, c modelstore.Config) []string {
 	for _, e := range outputs {
 		names = append(names, e.name)
 	}
+	if part != modelstore.TextEncoder && part != modelstore.TextEncoder2 {
+		return names
+	}
+	count := c.TextEncoder.Layers
+	if part == modelstore.TextEncoder2 {
+		count = c.TextEncoder2.Layers
+	}
+	for i := range count { // For skipped layers; what the last one gives is never among them.
+		name := outputHidden + strconv.Itoa(i)
+		if _, ok := graph.Output(name); ok && !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
 	return names
 }
 

@@ -91,6 +91,11 @@ func (p *parts) settle(graphs map[string]graphFile) (err error) {
 			}
 		}
 	}
+	if _, ok := graphs[modelstore.TextEncoder].Output(outputHidden + "0"); ok && p.config.TextEncoder2 == nil {
+		if p.norm, err = readNorm(graphs[modelstore.TextEncoder].path, p.config.TextEncoder); err != nil {
+			return err
+		}
+	}
 	p.extras, err = readExtras(graphs[modelstore.UNet].Graph, p.config)
 	return err
 }

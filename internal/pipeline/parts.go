@@ -28,6 +28,9 @@ type parts struct {
 	scheduler  *diffusion.Config
 	// config describes the parts; it is not one that work needs to be there.
 	config modelstore.Config
+	// norm is the last step of a text encoder of which layers can be left out; nil
+	// where they can't, or where it has no part in that.
+	norm *layerNorm
 	// extras is what else the denoising network takes.
 	extras extras
 }

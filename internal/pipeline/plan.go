@@ -40,6 +40,9 @@ func (p parts) plan(r Request) (plan, error) {
 	if err := p.resolveSize(&r); err != nil {
 		return plan{}, err
 	}
+	if err := p.checkClipSkip(r.ClipSkip); err != nil {
+		return plan{}, err
+	}
 	calls, err := p.resolveScheduler(&r)
 	if err != nil {
 		return plan{}, err

@@ -15,6 +15,9 @@ import (
 type Request struct {
 	Prompt         string
 	NegativePrompt string
+	// ClipSkip is how many layers are left out at the end of the text encoder for the
+	// positive prompt, as diffusers' clip_skip; 0 is none.
+	ClipSkip int
 	// Steps of the scheduler, at least 1.
 	Steps int
 	// GuidanceScale of classifier-free guidance, which is off at 1 and below.
