@@ -39,7 +39,7 @@ type Config struct {
 // ParseConfig reads a scheduler_config.json. The error is a *ConfigError.
 func ParseConfig(data []byte) (Config, error) {
 	var values map[string]json.RawMessage
-	if err := json.Unmarshal(data, &values); err != nil {
+	if err := json.Unmarshal(quoteInfinities(data), &values); err != nil {
 		return Config{}, &ConfigError{Message: "must be a JSON object: " + err.Error()}
 	}
 	o := options{values: values}
@@ -50,18 +50,53 @@ func ParseConfig(data []byte) (Config, error) {
 	return c, o.err
 }
 
+// quoteInfinities makes strings of -Infinity and Infinity. Python writes them into JSON
+// files, lambda_min_clipped of the DPM solvers above all, though JSON has no such numbers.
+func quoteInfinities(data []byte) []byte {
+	if !bytes.Contains(data, []byte("Infinity")) {
+		return data
+	}
+	out := make([]byte, 0, len(data)+16)
+	inString := false
+	for i := 0; i < len(data); i++ {
+		rest := data[i:]
+		switch {
+		case inString && data[i] == '\\' && len(rest) > 1:
+			out = append(out, data[i])
+			i++
+		case data[i] == '"':
+			inString = !inString
+		case !inString && bytes.HasPrefix(rest, []byte("-Infinity")):
+			out = append(out, `"-Infinity"`...)
+			i += len("-Infinity") - 1
+			continue
+		case !inString && bytes.HasPrefix(rest, []byte("Infinity")):
+			out = append(out, `"Infinity"`...)
+			i += len("Infinity") - 1
+			continue
+		}
+		out = append(out, data[i])
+	}
+	return out
+}
+
 // Class is the diffusers class that the configuration was written for.
 func (c Config) Class() string { return c.class }
 
-// otherOptions belong to schedulers of diffusers other than the one at hand. A
-// configuration is often used with another class than its own, and diffusers ignores
-// there what does not concern it.
-var otherOptions = []string{
-	"algorithm_type", "beta_sigmas", "clip_sample", "clip_sample_range", "disable_corrector",
-	"dynamic_thresholding_ratio", "euler_at_final", "flow_shift", "lambda_min_clipped", "lower_order_final",
-	"original_inference_steps", "predict_x0", "sample_max_value", "set_alpha_to_one", "skip_prk_steps",
-	"solver_order", "solver_p", "solver_type", "thresholding", "time_shift_type", "timestep_scaling",
-	"use_dynamic_shifting", "use_flow_sigmas", "use_lu_lambdas", "variance_type",
+// knownOptions are those of all of diffusers' schedulers. A configuration is often used
+// with another class than its own, and diffusers ignores there what does not concern it.
+var knownOptions = []string{
+	"algorithm_type", "base_image_seq_len", "base_shift", "beta_end", "beta_schedule",
+	"beta_start", "clip_sample", "clip_sample_range", "disable_corrector",
+	"dynamic_thresholding_ratio", "euler_at_final", "final_sigmas_type", "flow_shift",
+	"interpolation_type", "invert_sigmas", "lambda_min_clipped", "lower_order_final",
+	"max_image_seq_len", "max_shift", "num_train_timesteps", "original_inference_steps", "predict_x0",
+	"prediction_type", "rescale_betas_zero_snr", "sample_max_value", "set_alpha_to_one", "shift",
+	"shift_terminal", "sigma_max", "sigma_min", "skip_prk_steps", "solver_order", "solver_p",
+	"solver_type", "steps_offset", "stochastic_sampling", "thresholding", "time_shift_type",
+	"timestep_scaling", "timestep_spacing", "timestep_type", "trained_betas", "use_beta_sigmas",
+	"use_dynamic_shifting", "use_exponential_sigmas", "use_flow_sigmas", "use_karras_sigmas",
+	"use_lu_lambdas", "variance_type",
 }
 
 // options reads the options of one scheduler and remembers the first error and what was
@@ -92,20 +127,33 @@ func (o *options) read(field string, into any, want string) bool {
 	return true
 }
 
+// is says whether an option is there with exactly this text.
+func (o *options) is(field, text string) bool {
+	o.asked = append(o.asked, field)
+	var v string
+	return json.Unmarshal(o.values[field], &v) == nil && v == text
+}
+
 func (o *options) text(field, otherwise string) string {
 	o.read(field, &otherwise, "a string")
 	return otherwise
 }
 
-func (o *options) flag(field string) bool {
-	var v bool
-	o.read(field, &v, "true or false")
-	return v
+func (o *options) flag(field string) bool { return o.flagOr(field, false) }
+
+func (o *options) flagOr(field string, otherwise bool) bool {
+	o.read(field, &otherwise, "true or false")
+	return otherwise
 }
 
 // choice reads a string that must be one of the values; the first is the default.
 func (o *options) choice(field string, values ...string) string {
-	v := o.text(field, values[0])
+	return o.choiceOr(field, values[0], values...)
+}
+
+// choiceOr reads a string that must be one of the values.
+func (o *options) choiceOr(field, otherwise string, values ...string) string {
+	v := o.text(field, otherwise)
 	if !slices.Contains(values, v) {
 		o.fail(field, "is %q; must be one of %s", v, strings.Join(values, ", "))
 	}
@@ -155,7 +203,7 @@ func (o *options) refuse(field string, nothing any) {
 // finish gives the first error, and refuses options that no scheduler knows.
 func (o *options) finish() error {
 	for _, field := range slices.Sorted(maps.Keys(o.values)) {
-		if !strings.HasPrefix(field, "_") && !slices.Contains(o.asked, field) && !slices.Contains(otherOptions, field) {
+		if !strings.HasPrefix(field, "_") && !slices.Contains(o.asked, field) && !slices.Contains(knownOptions, field) {
 			o.fail(field, "is not an option that is known")
 		}
 	}

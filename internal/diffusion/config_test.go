@@ -124,16 +124,37 @@ func TestRescaleGuidance(t *testing.T) {
 	}
 }
 
+// TestInfinitiesOfPythonAreRead covers what Python's json module writes for −∞, the
+// default of an option of the DPM solvers.
+func TestInfinitiesOfPythonAreRead(t *testing.T) {
+	config := parse(t, `,"lambda_min_clipped":-Infinity,"_note":"-Infinity \" Infinity"`)
+	for _, class := range Classes() {
+		if err := Check(class, config); err != nil {
+			t.Errorf("%s: %v", class, err)
+		}
+	}
+	var bad *ConfigError
+	if err := Check("EulerDiscreteScheduler", parse(t, `,"beta_start":-Infinity`)); !errors.As(err, &bad) || bad.Field != "beta_start" {
+		t.Errorf("an infinite beta_start: %v", err)
+	}
+	if _, err := ParseConfig([]byte(`{"_class_name":"EulerDiscreteScheduler","beta_start":NaN}`)); !errors.As(err, &bad) {
+		t.Errorf("NaN: %v", err)
+	}
+}
+
 func FuzzNew(f *testing.F) {
 	f.Add([]byte(`{"_class_name":"EulerDiscreteScheduler","timestep_spacing":"trailing"}`), 61)
 	f.Add([]byte(`{"_class_name":"EulerDiscreteScheduler","use_karras_sigmas":true,"sigma_min":1e30,"sigma_max":1e-30}`), 7)
 	f.Add([]byte(`{"_class_name":"EulerDiscreteScheduler","num_train_timesteps":99999,"rescale_betas_zero_snr":true,"beta_end":0.999999}`), 1)
+	f.Add([]byte(`{"_class_name":"DPMSolverMultistepScheduler","lambda_min_clipped":-Infinity,"solver_order":3,"algorithm_type":"sde-dpmsolver++"}`), 20)
+	f.Add([]byte(`{"_class_name":"DPMSolverSinglestepScheduler","solver_order":3,"lower_order_final":true}`), 8)
+	f.Add([]byte(`{"_class_name":"UniPCMultistepScheduler","solver_order":3,"disable_corrector":[0]}`), 5)
 	f.Fuzz(func(t *testing.T, data []byte, steps int) {
 		config, err := ParseConfig(data)
-		if err != nil {
+		if err != nil || !Supported(config.Class()) {
 			return
 		}
-		scheduler, err := New("EulerDiscreteScheduler", config, Run{Steps: steps})
+		scheduler, err := New(config.Class(), config, Run{Steps: steps})
 		if err != nil {
 			return
 		}
@@ -143,7 +164,7 @@ func FuzzNew(f *testing.F) {
 		sample, prediction := []float32{1, -1}, []float32{0.5, math.Pi}
 		for i := range scheduler.Timesteps() {
 			scheduler.ScaleModelInput(i, prediction, sample)
-			scheduler.Step(i, sample, prediction, nil)
+			scheduler.Step(i, sample, prediction, NewGenerator(0))
 		}
 	})
 }

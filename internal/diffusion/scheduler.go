@@ -58,7 +58,10 @@ type reader func(*options) func(Run) (Scheduler, error)
 
 // readers has the schedulers by their classes in diffusers.
 var readers = map[string]reader{
-	"EulerDiscreteScheduler": readEulerDiscrete,
+	"DPMSolverMultistepScheduler":  readDPMMultistep,
+	"DPMSolverSinglestepScheduler": readDPMSinglestep,
+	"EulerDiscreteScheduler":       readEulerDiscrete,
+	"UniPCMultistepScheduler":      readUniPC,
 }
 
 // Classes are the scheduler classes that New makes, by their names in diffusers.

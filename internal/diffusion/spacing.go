@@ -54,8 +54,12 @@ func leadingTimesteps(ratio, steps, offset int) []float64 {
 // trailingTimesteps steps down from the end of the training:
 // numpy.arange(N, 0, -N/n).round() - 1, halves rounded to even.
 func trailingTimesteps(trainSteps, steps int) []float64 {
-	start := float64(trainSteps)
-	step := -(start / float64(steps))
+	return trailingFrom(trainSteps, float64(trainSteps)/float64(steps))
+}
+
+// trailingFrom steps down from a start by the ratio, until 0: as many as fit.
+func trailingFrom(last int, ratio float64) []float64 {
+	start, step := float64(last), -ratio
 	// numpy.arange takes its difference from the first two numbers as rounded.
 	delta := (start + step) - start
 	out := make([]float64, int(math.Ceil((0-start)/step)))
