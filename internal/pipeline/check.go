@@ -227,7 +227,8 @@ func checkConfig(c modelstore.Config, tokenizer, tokenizer2 *prompt.Tokenizer) e
 			return err
 		}
 		if tokenizer2.MaxLength() != tokenizer.MaxLength() {
-			return mismatch(modelstore.TokenizerFile(modelstore.Tokenizer2, prompt.ConfigFile), "model_max_length", tokenizer2.MaxLength(), "be %d, as in %s", tokenizer.MaxLength(), modelstore.Tokenizer)
+			file := modelstore.TokenizerFile(modelstore.Tokenizer2, prompt.ConfigFile)
+			return mismatch(file, "model_max_length", tokenizer2.MaxLength(), "be %d, as in %s", tokenizer.MaxLength(), modelstore.Tokenizer)
 		}
 		width, whose = width+c.TextEncoder2.HiddenSize, "the sum of both text encoders' hidden_size"
 	}

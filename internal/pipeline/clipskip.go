@@ -81,7 +81,8 @@ func (p parts) checkClipSkip(skip int) error {
 		}
 	}
 	if p.config.TextEncoder2 == nil && p.norm == nil {
-		return refuse("%s does not name the weights of its last normalization, so that this must be 0; export it with final_layer_norm.weight and final_layer_norm.bias for others", modelstore.GraphFile(modelstore.TextEncoder))
+		return refuse("%s does not name the weights of its last normalization, so that this must be 0; "+
+			"export it with final_layer_norm.weight and final_layer_norm.bias for others", modelstore.GraphFile(modelstore.TextEncoder))
 	}
 	return nil
 }

@@ -38,7 +38,8 @@ func readExtras(graph ort.Graph, c modelstore.Config) (extras, error) {
 	var e extras
 	if v, ok := graph.Input(inputGuidance); ok {
 		if e.guidance = fixed(v, 1, c.UNet.TimeCondDim); e.guidance < 4 || e.guidance > maxExtra {
-			return extras{}, inputError(inputGuidance, "has %d numbers; must have from 4 to %d, in its shape or as time_cond_proj_dim in %s", e.guidance, maxExtra, modelstore.ConfigFile(modelstore.UNet))
+			return extras{}, inputError(inputGuidance,
+				"has %d numbers; must have from 4 to %d, in its shape or as time_cond_proj_dim in %s", e.guidance, maxExtra, modelstore.ConfigFile(modelstore.UNet))
 		}
 	}
 	pooled, hasPooled := graph.Input(inputPooled)
@@ -52,7 +53,8 @@ func readExtras(graph ort.Graph, c modelstore.Config) (extras, error) {
 		return extras{}, inputError(inputPooled, "asks for the pooled embeddings of a second text encoder, which %s does not name", modelstore.IndexFile)
 	}
 	if e.pooled = fixed(pooled, 1, c.TextEncoder2.ProjectionDim); e.pooled < 1 || e.pooled > maxExtra {
-		return extras{}, inputError(inputPooled, "has %d numbers; must have from 1 to %d, in its shape or as projection_dim in %s", e.pooled, maxExtra, modelstore.ConfigFile(modelstore.TextEncoder2))
+		return extras{}, inputError(inputPooled,
+			"has %d numbers; must have from 1 to %d, in its shape or as projection_dim in %s", e.pooled, maxExtra, modelstore.ConfigFile(modelstore.TextEncoder2))
 	}
 	e.timeIDs = sizeTimeIDs
 	if c.UNet.AdditionTimeDim > 0 && c.UNet.AdditionInputDim > 0 {
