@@ -1,0 +1,253 @@
+"""Models of each family and layout with small random weights, and what diffusers draws with them in torch.
+
+    sdxl     two text encoders, pooled embeddings and time_ids, as optimum exports Stable Diffusion XL
+    lcm      the guidance scale as an input of the denoising network, as optimum exports latent consistency models
+    legacy   the layout of diffusers' own old exporter: ids of 32 bits, a list of timesteps, channels that are not
+             fixed, no configurations beside the graphs
+    half     float16 throughout, with the timestep as a float16 scalar; the pictures are those of float32
+
+Written below test/testdata/goldens/layouts/NAME:
+
+    model/                the model directory
+    CASE/case.json        prompt, negative, clip_skip, guidance, steps, seed, width, height
+    CASE/states.npy       text embeddings, [prompts, tokens, width], the negative prompt's first with guidance
+    CASE/pooled.npy       pooled embeddings, [prompts, width] (sdxl)
+    CASE/latents.npy      latents after each step, [steps, channels, height, width]
+    CASE/picture.png      the picture
+
+Weights are rounded to float16 before anything is computed, so that the files can hold them in half the size.
+"""
+
+import copy
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "demo-model"))
+
+import diffusion  # noqa: E402
+import export  # noqa: E402
+import make_tiny  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from diffusers import (  # noqa: E402
+    AutoencoderKL,
+    EulerDiscreteScheduler,
+    StableDiffusionPipeline,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKENIZER = ROOT / "test/testdata/models/tiny/tokenizer"
+FOLDER = ROOT / "test/testdata/goldens/layouts"
+NAMES = ("sdxl", "lcm", "legacy", "half")
+CASES = {
+    "guided": {"prompt": "a red apple", "negative": "blurry cat", "guidance": 5.0},
+    "no-negative": {"prompt": "a green apple on a table", "negative": "", "guidance": 3.5},
+    "unguided": {"prompt": "a photo of a cat", "negative": "", "guidance": 1.0},
+}
+SKIPPED = {"clip-skip": {"prompt": "a red apple", "negative": "blurry cat", "guidance": 5.0, "clip_skip": 2}}
+POOLED, WIDTHS, SIZE_WIDTH, SCALE_WIDTH = 20, (16, 24), 8, 32
+
+
+class TextEncoder(torch.nn.Module):
+    """A text encoder with flat outputs; without hidden states as the old exporter left it."""
+
+    def __init__(self, model, flat):
+        super().__init__()
+        self.model, self.flat = model, flat
+
+    def forward(self, input_ids):
+        out = self.model(input_ids.long(), output_hidden_states=True)
+        pooled = out.text_embeds if hasattr(out, "text_embeds") else out.pooler_output
+        return (out.last_hidden_state, pooled) if self.flat else (out.last_hidden_state, pooled, *out.hidden_states)
+
+
+class Denoiser(torch.nn.Module):
+    """A denoising network whose further inputs have the names in `more`."""
+
+    def __init__(self, model, more):
+        super().__init__()
+        self.model, self.more = model, more
+
+    def forward(self, sample, timestep, encoder_hidden_states, *rest):
+        added = dict(zip(self.more, rest))
+        scale = added.pop("timestep_cond", None)
+        return self.model(
+            sample, timestep, encoder_hidden_states, timestep_cond=scale, added_cond_kwargs=added or None, return_dict=False
+        )[0]
+
+
+def build(name):
+    """The torch modules of a model: text encoders, denoising network, VAE."""
+    two = name == "sdxl"
+    common = {
+        "vocab_size": 544, "intermediate_size": 64, "num_attention_heads": 2, "max_position_embeddings": 77,
+        "bos_token_id": 542, "eos_token_id": 543, "pad_token_id": 543, "attn_implementation": "eager",
+    }
+    texts = [CLIPTextModel(CLIPTextConfig(hidden_size=WIDTHS[0], num_hidden_layers=3, hidden_act="quick_gelu", **common))]
+    if two:
+        config = CLIPTextConfig(hidden_size=WIDTHS[1], projection_dim=POOLED, num_hidden_layers=4, hidden_act="gelu", **common)
+        texts.append(CLIPTextModelWithProjection(config))
+    more = {}
+    if two:
+        more = {
+            "addition_embed_type": "text_time", "addition_time_embed_dim": SIZE_WIDTH,
+            "projection_class_embeddings_input_dim": POOLED + 6 * SIZE_WIDTH,
+        }
+    if name == "lcm":
+        more = {"time_cond_proj_dim": SCALE_WIDTH}
+    unet = UNet2DConditionModel(
+        sample_size=8, in_channels=4, out_channels=4, block_out_channels=(8, 16), layers_per_block=1,
+        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+        cross_attention_dim=sum(WIDTHS) if two else WIDTHS[0], attention_head_dim=2, norm_num_groups=4, **more,
+    )
+    blocks = (8, 8, 8, 8) if name == "legacy" else (8, 8)  # The old exporter's pipeline takes a factor of 8 for granted.
+    vae = AutoencoderKL(
+        in_channels=3, out_channels=3, block_out_channels=blocks, layers_per_block=1, latent_channels=4,
+        down_block_types=("DownEncoderBlock2D",) * len(blocks), up_block_types=("UpDecoderBlock2D",) * len(blocks),
+        norm_num_groups=4, sample_size=16, scaling_factor=0.13025 if two else 0.18215, mid_block_add_attention=False,
+    )
+    generator = torch.Generator("cpu").manual_seed(11)
+    for module in (*texts, unet, vae):
+        make_tiny.liven(module, generator)
+        module.half().float().eval().requires_grad_(False)
+    return texts, unet, vae
+
+
+def assemble(name, texts, unet, vae, folder):
+    """diffusers' pipeline over the modules, and the tokenizers' folders."""
+    scheduler = EulerDiscreteScheduler(**diffusion.SCHEDULE, timestep_spacing="leading", steps_offset=1)
+    shutil.copytree(TOKENIZER, folder / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    if name != "sdxl":
+        # diffusers looks for the last normalization where transformers had it before version 5.
+        object.__setattr__(texts[0], "text_model", getattr(texts[0], "text_model", texts[0]))
+        return StableDiffusionPipeline(
+            vae=vae, text_encoder=texts[0], tokenizer=tokenizer, unet=unet, scheduler=scheduler,
+            safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        )
+    shutil.copytree(TOKENIZER, folder / "tokenizer_2")
+    for path in (folder / "tokenizer_2").glob("*okens_map.json"), (folder / "tokenizer_2").glob("tokenizer_config.json"):
+        for file in path:
+            settings = json.loads(file.read_text())
+            settings["pad_token"] = "!"  # As Stable Diffusion 2 and XL have it.
+            file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    second = CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
+    return StableDiffusionXLPipeline(
+        vae=vae, text_encoder=texts[0], text_encoder_2=texts[1], tokenizer=tokenizer, tokenizer_2=second,
+        unet=unet, scheduler=scheduler, add_watermarker=False,
+    )
+
+
+def draw(pipe, case, folder):
+    """Draws one case with diffusers and stores it."""
+    case = {"steps": 4, "seed": 3, "clip_skip": 0, "width": 16, "height": 24, **case}
+    if len(pipe.vae.config.block_out_channels) == 4:
+        case.update(width=64, height=96)
+    guided = case["guidance"] > 1 and pipe.unet.config.time_cond_proj_dim is None
+    skip = {"clip_skip": case["clip_skip"]} if case["clip_skip"] else {}
+    encoded = pipe.encode_prompt(
+        prompt=case["prompt"], negative_prompt=case["negative"] or None, device="cpu", num_images_per_prompt=1,
+        do_classifier_free_guidance=guided, **skip,
+    )
+    trail = []
+
+    def keep(_pipe, _step, _timestep, values):
+        trail.append(values["latents"][0].numpy().copy())
+        return values
+
+    picture = pipe(
+        case["prompt"], negative_prompt=case["negative"] or None, guidance_scale=case["guidance"],
+        num_inference_steps=case["steps"], width=case["width"], height=case["height"],
+        generator=torch.Generator("cpu").manual_seed(case["seed"]), callback_on_step_end=keep, **skip,
+    ).images[0]
+    folder.mkdir(parents=True)
+    (folder / "case.json").write_text(json.dumps(case, indent=2, sort_keys=True) + "\n")
+    store = lambda pair: torch.cat(pair[::-1] if guided else pair[:1]).numpy().astype(np.float32)  # noqa: E731
+    np.save(folder / "states.npy", store(list(encoded[:2])))
+    if len(encoded) == 4:
+        np.save(folder / "pooled.npy", store(list(encoded[2:])))
+    np.save(folder / "latents.npy", np.stack(trail).astype(np.float32))
+    picture.save(folder / "picture.png")
+
+
+def write_text(name, module, part, kind, folder):
+    legacy = name == "legacy"
+    ids = torch.full((2, 77), 543, dtype=torch.int32 if legacy else torch.int64)
+    ids[:, 0], ids[0, 1] = 542, 5
+    pooled = "text_embeds" if part == "text_encoder_2" else "pooler_output"
+    outputs = ["last_hidden_state", pooled]
+    if not legacy:
+        outputs += [f"hidden_states.{i}" for i in range(module.config.num_hidden_layers + 1)]
+        module.config.save_pretrained(folder / part)
+    axes = {value: {0: "batch_size", 1: "sequence_length"} for value in ["input_ids", *outputs]}
+    axes[pooled] = {0: "batch_size"}
+    export.write(TextEncoder(copy.deepcopy(module).to(kind), legacy), folder / part / "model.onnx", {"input_ids": ids}, outputs, axes)
+
+
+def write_unet(name, unet, kind, folder):
+    inputs = {
+        "sample": torch.randn(2, 4, 8, 8, dtype=kind),
+        "timestep": torch.tensor([5.0, 5.0]) if name == "legacy" else torch.tensor(500.5, dtype=kind),
+        "encoder_hidden_states": torch.randn(2, 77, unet.config.cross_attention_dim, dtype=kind),
+    }
+    more = {"sdxl": {"text_embeds": POOLED, "time_ids": 6}, "lcm": {"timestep_cond": SCALE_WIDTH}}.get(name, {})
+    inputs.update({value: torch.randn(2, width, dtype=kind) for value, width in more.items()})
+    picture = {0: "batch_size", 2: "height", 3: "width"}
+    axes = {"sample": picture, "out_sample": picture, "encoder_hidden_states": {0: "batch_size", 1: "sequence_length"}}
+    axes.update({value: {0: "batch_size"} for value in more})
+    if name == "legacy":
+        axes["sample"] = {0: "batch", 1: "channels", 2: "height", 3: "width"}
+        axes["timestep"] = {0: "batch"}
+    else:
+        unet.save_config(folder / "unet")
+    export.write(Denoiser(copy.deepcopy(unet).to(kind), list(more)), folder / "unet/model.onnx", inputs, ["out_sample"], axes)
+
+
+def write_vae(name, vae, kind, folder):
+    axes = {0: "batch_size", 2: "height", 3: "width"}
+    if name == "legacy":
+        axes[1] = "channels"
+    else:
+        vae.save_config(folder / "vae_decoder")
+    inputs = {"latent_sample": torch.randn(2, 4, 8, 8, dtype=kind)}
+    module = export.Decoder(copy.deepcopy(vae).to(kind))
+    export.write(module, folder / "vae_decoder/model.onnx", inputs, ["sample"], {"latent_sample": axes, "sample": axes})
+
+
+def make(name, folder):
+    torch.manual_seed(1)
+    texts, unet, vae = build(name)
+    model = folder / "model"
+    model.mkdir(parents=True)
+    pipe = assemble(name, texts, unet, vae, model)
+    pipe.set_progress_bar_config(disable=True)
+    for title, case in {**CASES, **({} if name == "legacy" else SKIPPED)}.items():
+        draw(pipe, case, folder / title)
+    kind = torch.float16 if name == "half" else torch.float32
+    for i, module in enumerate(texts):
+        write_text(name, module, "text_encoder_2" if i else "text_encoder", kind, model)
+    write_unet(name, unet, kind, model)
+    write_vae(name, vae, kind, model)
+    pipe.scheduler.save_pretrained(model / "scheduler")
+    pipe.save_config(model)
+    for path in [*model.rglob("*config.json"), model / "model_index.json"]:
+        export.forget_origin(path)
+
+
+def main():
+    torch.set_num_threads(1)
+    for name in NAMES:
+        with tempfile.TemporaryDirectory() as temporary:
+            make(name, Path(temporary) / name)
+            shutil.rmtree(FOLDER / name, ignore_errors=True)
+            shutil.copytree(Path(temporary) / name, FOLDER / name)
+
+
+if __name__ == "__main__":
+    main()
