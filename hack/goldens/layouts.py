@@ -1,6 +1,8 @@
 """Models of each family and layout with small random weights, and what diffusers draws with them in torch.
 
     sdxl     two text encoders, pooled embeddings and time_ids, as optimum exports Stable Diffusion XL
+    v2       v_prediction, a text encoder that is padded with "!", and the timestep as an int64 list of one, as older
+             versions of optimum exported Stable Diffusion 2
     lcm      the guidance scale as an input of the denoising network, as optimum exports latent consistency models
     legacy   the layout of diffusers' own old exporter: ids of 32 bits, a list of timesteps, channels that are not
              fixed, no configurations beside the graphs
@@ -44,7 +46,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 ROOT = Path(__file__).resolve().parents[2]
 TOKENIZER = ROOT / "test/testdata/models/tiny/tokenizer"
 FOLDER = ROOT / "test/testdata/goldens/layouts"
-NAMES = ("sdxl", "lcm", "legacy", "half")
+NAMES = ("sdxl", "v2", "lcm", "legacy", "half")
 CASES = {
     "guided": {"prompt": "a red apple", "negative": "blurry cat", "guidance": 5.0},
     "no-negative": {"prompt": "a green apple on a table", "negative": "", "guidance": 3.5},
@@ -89,7 +91,8 @@ def build(name):
         "vocab_size": 544, "intermediate_size": 64, "num_attention_heads": 2, "max_position_embeddings": 77,
         "bos_token_id": 542, "eos_token_id": 543, "pad_token_id": 543, "attn_implementation": "eager",
     }
-    texts = [CLIPTextModel(CLIPTextConfig(hidden_size=WIDTHS[0], num_hidden_layers=3, hidden_act="quick_gelu", **common))]
+    activation = "gelu" if name == "v2" else "quick_gelu"
+    texts = [CLIPTextModel(CLIPTextConfig(hidden_size=WIDTHS[0], num_hidden_layers=3, hidden_act=activation, **common))]
     if two:
         config = CLIPTextConfig(hidden_size=WIDTHS[1], projection_dim=POOLED, num_hidden_layers=4, hidden_act="gelu", **common)
         texts.append(CLIPTextModelWithProjection(config))
@@ -119,10 +122,21 @@ def build(name):
     return texts, unet, vae
 
 
+def pad_with_mark(folder):
+    """Pads prompts with "!", as Stable Diffusion 2 and the second encoder of XL have it."""
+    for file in folder / "special_tokens_map.json", folder / "tokenizer_config.json":
+        settings = json.loads(file.read_text())
+        settings["pad_token"] = "!"
+        file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+
+
 def assemble(name, texts, unet, vae, folder):
     """diffusers' pipeline over the modules, and the tokenizers' folders."""
-    scheduler = EulerDiscreteScheduler(**diffusion.SCHEDULE, timestep_spacing="leading", steps_offset=1)
+    settings = {**diffusion.SCHEDULE, "prediction_type": "v_prediction" if name == "v2" else "epsilon"}
+    scheduler = EulerDiscreteScheduler(**settings, timestep_spacing="leading", steps_offset=1)
     shutil.copytree(TOKENIZER, folder / "tokenizer")
+    if name == "v2":
+        pad_with_mark(folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     if name != "sdxl":
         # diffusers looks for the last normalization where transformers had it before version 5.
@@ -132,11 +146,7 @@ def assemble(name, texts, unet, vae, folder):
             safety_checker=None, feature_extractor=None, requires_safety_checker=False,
         )
     shutil.copytree(TOKENIZER, folder / "tokenizer_2")
-    for path in (folder / "tokenizer_2").glob("*okens_map.json"), (folder / "tokenizer_2").glob("tokenizer_config.json"):
-        for file in path:
-            settings = json.loads(file.read_text())
-            settings["pad_token"] = "!"  # As Stable Diffusion 2 and XL have it.
-            file.write_text(json.dumps(settings, indent=2, sort_keys=True) + "\n")
+    pad_with_mark(folder / "tokenizer_2")
     second = CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
     return StableDiffusionXLPipeline(
         vae=vae, text_encoder=texts[0], text_encoder_2=texts[1], tokenizer=tokenizer, tokenizer_2=second,
@@ -193,7 +203,7 @@ def write_text(name, module, part, kind, folder):
 def write_unet(name, unet, kind, folder):
     inputs = {
         "sample": torch.randn(2, 4, 8, 8, dtype=kind),
-        "timestep": torch.tensor([5.0, 5.0]) if name == "legacy" else torch.tensor(500.5, dtype=kind),
+        "timestep": {"legacy": torch.tensor([5.0, 5.0]), "v2": torch.tensor([500])}.get(name, torch.tensor(500.5, dtype=kind)),
         "encoder_hidden_states": torch.randn(2, 77, unet.config.cross_attention_dim, dtype=kind),
     }
     more = {"sdxl": {"text_embeds": POOLED, "time_ids": 6}, "lcm": {"timestep_cond": SCALE_WIDTH}}.get(name, {})

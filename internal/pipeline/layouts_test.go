@@ -42,7 +42,7 @@ func TestLayoutsEqualPython(t *testing.T) {
 	for name, bound := range map[string]struct {
 		numbers float64
 		colours int
-	}{"sdxl": {1e-4, 1}, "lcm": {1e-4, 1}, "legacy": {1e-4, 1}, "half": {1e-2, 3}} {
+	}{"sdxl": {1e-4, 1}, "v2": {1e-4, 1}, "lcm": {1e-4, 1}, "legacy": {1e-4, 1}, "half": {1e-2, 3}} {
 		t.Run(name, func(t *testing.T) {
 			folder := filepath.Join(goldensDir, "layouts", name)
 			files, err := filepath.Glob(filepath.Join(folder, "*", "case.json"))
