@@ -21,7 +21,7 @@ func newInspectCommand() *cobra.Command {
 		Use:   "inspect DIR",
 		Short: "Say what a model directory holds and what is wrong with it",
 		Long: `Read a model directory (diffusers ONNX layout) without loading the model, and print its
-class, sizes, scheduler and the inputs and outputs of its networks. Every defect is
+family, class, sizes, scheduler and the inputs and outputs of its networks. Every defect is
 named with its file and field; with any, the exit code is 1.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -42,6 +42,13 @@ func printReport(out io.Writer, r pipeline.Report) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name, format string, args ...any) {
 		_, _ = fmt.Fprintf(w, name+"\t"+format+"\n", args...) // Flush gives the first error.
+	}
+	if r.Family != "" {
+		from := "text"
+		if r.ImageToImage {
+			from = "text, or from a picture and text"
+		}
+		line("family", "%s; pictures from %s", r.Family, from)
 	}
 	if r.Class != "" {
 		line("class", "%s", r.Class)
