@@ -12,7 +12,6 @@ import (
 	"github.com/atelier-dev/atelier/internal/diffusion"
 	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
-	"github.com/atelier-dev/atelier/internal/prompt"
 )
 
 // load reads a model directory: first what is small, checking that it fits together,
@@ -98,31 +97,6 @@ func (p *parts) settle(graphs map[string]graphFile) (err error) {
 	}
 	p.extras, err = readExtras(graphs[modelstore.UNet].Graph, p.config)
 	return err
-}
-
-// readTokenizer reads a tokenizer's folder.
-func readTokenizer(dir *modelstore.Directory, folder string) (*prompt.Tokenizer, error) {
-	var files prompt.Files
-	for _, f := range []struct {
-		name string
-		read func(string) ([]byte, error)
-		into *[]byte
-	}{
-		{prompt.VocabularyFile, dir.Read, &files.Vocabulary},
-		{prompt.MergesFile, dir.Read, &files.Merges},
-		{prompt.ConfigFile, dir.ReadOptional, &files.Config},
-		{prompt.SpecialsFile, dir.ReadOptional, &files.Specials},
-	} {
-		var err error
-		if *f.into, err = f.read(modelstore.TokenizerFile(folder, f.name)); err != nil {
-			return nil, err
-		}
-	}
-	tokenizer, err := prompt.NewTokenizer(files)
-	if bad, ok := errors.AsType[*prompt.FileError](err); ok {
-		return nil, &ModelError{File: modelstore.TokenizerFile(folder, bad.File), Field: bad.Field, Message: bad.Message, Err: err}
-	}
-	return tokenizer, err
 }
 
 // readScheduler reads the scheduler's configuration. One whose class is not supported is
