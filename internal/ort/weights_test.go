@@ -82,3 +82,21 @@ func TestReadWeight(t *testing.T) {
 		t.Errorf("the tiny model has %v (%v)", got, err)
 	}
 }
+
+// FuzzReadWeight reads a weight of any file. It must end, and not with more than it may
+// read.
+func FuzzReadWeight(f *testing.F) {
+	inline := message(nil, tensorRawData, raw(1, 2.5))
+	f.Add(graphProto(nil, tensorProto("norm.weight", TypeFloat32, inline)))
+	f.Add(graphProto([]node{{"Cast", []string{"a"}, []string{"norm.weight"}}}, tensorProto("a", TypeFloat16, inline)))
+	f.Add(graphProto([]node{{"Identity", []string{"norm.weight"}, []string{"norm.weight"}}}))
+	path := filepath.Join(f.TempDir(), "model.onnx")
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if values, err := ReadWeight(path, "norm.weight"); err == nil && 2*len(values) > maxWeight {
+			t.Errorf("%d values", len(values))
+		}
+	})
+}
