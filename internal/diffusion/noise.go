@@ -5,6 +5,16 @@ package diffusion
 
 import "math"
 
+// GeneratorDevice is the device of a torch.Generator: each draws other numbers from the
+// same seed.
+type GeneratorDevice string
+
+// The devices whose numbers can be drawn, on whatever device the network runs.
+const (
+	GeneratorCPU  GeneratorDevice = "CPU"
+	GeneratorCUDA GeneratorDevice = "CUDA"
+)
+
 // Generator draws the numbers that torch.Generator("cpu").manual_seed(seed) draws.
 type Generator struct {
 	twister twister

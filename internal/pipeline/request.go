@@ -8,6 +8,7 @@ import (
 	"image"
 
 	"github.com/atelier-dev/atelier/internal/artifact"
+	"github.com/atelier-dev/atelier/internal/diffusion"
 	"github.com/atelier-dev/atelier/internal/modelstore"
 )
 
@@ -15,6 +16,8 @@ import (
 type Request struct {
 	Prompt         string
 	NegativePrompt string
+	// PromptSyntax says how the prompts are read; empty is PromptCompel.
+	PromptSyntax PromptSyntax
 	// ClipSkip is how many layers are left out at the end of the text encoder for the
 	// positive prompt, as diffusers' clip_skip; 0 is none.
 	ClipSkip int
@@ -22,15 +25,44 @@ type Request struct {
 	Steps int
 	// GuidanceScale of classifier-free guidance, which is off at 1 and below.
 	GuidanceScale float64
+	// GuidanceRescale from 0 to 1 is how far the deviation of a guided prediction is
+	// brought back to that of the positive prompt's, as diffusers' guidance_rescale.
+	GuidanceRescale float64
+	// Eta from 0 to 1 is the share of noise that DDIM adds in each step; other schedulers
+	// ignore it.
+	Eta float64
 	// Seed of the first picture; picture k uses Seed+k.
 	Seed int64
+	// Generator is the torch.Generator whose numbers are drawn; empty is
+	// diffusion.GeneratorCPU.
+	Generator diffusion.GeneratorDevice
 	// Width and Height in pixels; 0 is the size the model was trained for.
 	Width, Height int
 	// Scheduler is a diffusers class name; empty is the model's own.
 	Scheduler string
 	// Images is the number of pictures, at least 1.
 	Images int
+	// Image is what the pictures begin with (image-to-image); nil is noise alone.
+	Image image.Image
+	// Strength above 0 and up to 1 is how much of Image is given up, as diffusers'
+	// strength; 0 is DefaultStrength. Without Image it has no meaning.
+	Strength float64
 }
+
+// DefaultStrength is the strength of image-to-image where a request names none.
+const DefaultStrength = 0.8
+
+// PromptSyntax is a way to read prompts.
+type PromptSyntax string
+
+// The ways to read prompts.
+const (
+	// PromptCompel takes weights, blends and conjunctions out of the prompt, as the
+	// Python library compel does. Prompts without such syntax mean themselves.
+	PromptCompel PromptSyntax = "Compel"
+	// PromptPlain takes every character for itself, as diffusers does.
+	PromptPlain PromptSyntax = "Plain"
+)
 
 // Picture is one drawn picture.
 type Picture struct {
