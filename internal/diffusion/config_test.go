@@ -164,7 +164,7 @@ func FuzzNew(f *testing.F) {
 		sample, prediction := []float32{1, -1}, []float32{0.5, math.Pi}
 		for i := range scheduler.Timesteps() {
 			scheduler.ScaleModelInput(i, prediction, sample)
-			scheduler.Step(i, sample, prediction, NewGenerator(0))
+			scheduler.Step(i, sample, prediction, newCPUNoise(0))
 		}
 	})
 }

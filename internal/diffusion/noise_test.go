@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"math"
 	"os"
+	"strings"
 	"testing"
 )
 
@@ -32,7 +33,7 @@ func TestNoiseEqualsTorch(t *testing.T) {
 		t.Fatalf("only %d rows", len(rows))
 	}
 	for _, row := range rows {
-		g := NewGenerator(row.Seed)
+		g := newCPUNoise(row.Seed)
 		var all []float32
 		for _, n := range row.Sizes {
 			draw := make([]float32, n)
@@ -66,8 +67,19 @@ func TestVectorMathIsAccurate(t *testing.T) {
 
 // TestNoiseIsStandardNormal looks at the distribution, whatever the bits.
 func TestNoiseIsStandardNormal(t *testing.T) {
+	for _, device := range []GeneratorDevice{GeneratorCPU, GeneratorCUDA} {
+		checkStandardNormal(t, device)
+	}
+}
+
+func checkStandardNormal(t *testing.T, device GeneratorDevice) {
+	t.Helper()
+	noise, err := NewGenerator(device, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
 	values := make([]float32, 1<<20)
-	NewGenerator(9).Normal(values)
+	noise.Normal(values)
 	var mean, square float64
 	for _, v := range values {
 		mean += float64(v)
@@ -75,17 +87,32 @@ func TestNoiseIsStandardNormal(t *testing.T) {
 	}
 	n := float64(len(values))
 	if mean /= n; math.Abs(mean) > 0.005 {
-		t.Errorf("mean %v", mean)
+		t.Errorf("%s: mean %v", device, mean)
 	}
 	if square /= n; math.Abs(square-1) > 0.01 {
-		t.Errorf("variance %v", square)
+		t.Errorf("%s: variance %v", device, square)
+	}
+}
+
+func TestNewGeneratorRefusesOtherDevices(t *testing.T) {
+	if _, err := NewGenerator("MPS", 1); err == nil || !strings.Contains(err.Error(), `"MPS"`) || !strings.Contains(err.Error(), "CPU and CUDA") {
+		t.Errorf("error %v", err)
+	}
+	noise, err := NewGenerator("", 1)
+	if _, ok := noise.(*cpuNoise); !ok || err != nil {
+		t.Errorf("no device gives %T, %v", noise, err)
 	}
 }
 
 func BenchmarkNoise(b *testing.B) {
 	latents := make([]float32, 4*64*64)
-	b.ReportAllocs()
-	for b.Loop() {
-		NewGenerator(1).Normal(latents)
+	for _, device := range []GeneratorDevice{GeneratorCPU, GeneratorCUDA} {
+		b.Run(string(device), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				noise, _ := NewGenerator(device, 1)
+				noise.Normal(latents)
+			}
+		})
 	}
 }

@@ -47,11 +47,6 @@ type Scheduler interface {
 	AddNoise(i int, original, noise []float32)
 }
 
-// Noise is where schedulers draw normal numbers from.
-type Noise interface {
-	Normal(dst []float32)
-}
-
 // reader reads the options of a class and gives what makes a scheduler for a run. That
 // is called only where reading met no error.
 type reader func(*options) func(Run) (Scheduler, error)

@@ -111,7 +111,7 @@ func (r goldenRun) compare(class string, config Config) (float64, error) {
 	if d := worst([]float32{s.InitNoiseSigma()}, []float32{r.InitNoiseSigma}); d > 1e-6 {
 		return 0, fmt.Errorf("initial sigma %v, want %v", s.InitNoiseSigma(), r.InitNoiseSigma)
 	}
-	noise := NewGenerator(int64(r.Steps))
+	noise := newCPUNoise(int64(r.Steps))
 	sample := make([]float32, 4)
 	noise.Normal(sample)
 	for k := range sample {

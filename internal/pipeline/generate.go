@@ -57,7 +57,11 @@ func (p parts) generate(ctx context.Context, plan plan, observe func(done, total
 		if err != nil {
 			return nil, schedulerError(err)
 		}
-		latents, err := network.denoise(ctx, scheduler, diffusion.NewGenerator(seed), step)
+		noise, err := diffusion.NewGenerator(diffusion.GeneratorCPU, seed)
+		if err != nil {
+			return nil, err
+		}
+		latents, err := network.denoise(ctx, scheduler, noise, step)
 		if err != nil {
 			return nil, err
 		}

@@ -195,12 +195,12 @@ func compareNumbers(t *testing.T, p parts, golden goldenCase, dir string) {
 	near(t, "timesteps", scheduler.Timesteps(), golden.Timesteps)
 	near(t, "initial sigma", []float32{scheduler.InitNoiseSigma()}, []float32{golden.InitNoiseSigma})
 	noise := make([]float32, plan.latents())
-	diffusion.NewGenerator(plan.Seed).Normal(noise)
+	torchCPU(t, plan.Seed).Normal(noise)
 	near(t, "noise", noise, readNumpy(t, filepath.Join(dir, "noise.npy")))
 
 	trail := readNumpy(t, filepath.Join(dir, "latents.npy"))
 	n := plan.latents()
-	latents, err := newDenoiser(p.unet, plan, conditioned).denoise(context.Background(), scheduler, diffusion.NewGenerator(plan.Seed), func(i int, latents []float32) {
+	latents, err := newDenoiser(p.unet, plan, conditioned).denoise(context.Background(), scheduler, torchCPU(t, plan.Seed), func(i int, latents []float32) {
 		near(t, fmt.Sprintf("latents after step %d", i), latents, trail[(i+1)*n:(i+2)*n])
 	})
 	if err != nil {
@@ -211,6 +211,16 @@ func compareNumbers(t *testing.T, p parts, golden goldenCase, dir string) {
 		t.Fatal(err)
 	}
 	near(t, "decoded", canvas.pixels.F32, readNumpy(t, filepath.Join(dir, "decoded.npy")))
+}
+
+// torchCPU is the generator that the goldens were drawn with.
+func torchCPU(t *testing.T, seed int64) diffusion.Noise {
+	t.Helper()
+	noise, err := diffusion.NewGenerator(diffusion.GeneratorCPU, seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return noise
 }
 
 // near compares within 1e-4 of the largest number wanted.

@@ -105,7 +105,7 @@ func compareSteps(t *testing.T, p parts, c layoutCase, dir string, bound float64
 	step := func(i int, latents []float32) {
 		within(t, fmt.Sprintf("latents after step %d", i), latents, trail[i*n:(i+1)*n], bound)
 	}
-	if _, err := newDenoiser(p.unet, plan, conditioned).denoise(t.Context(), scheduler, diffusion.NewGenerator(plan.Seed), step); err != nil {
+	if _, err := newDenoiser(p.unet, plan, conditioned).denoise(t.Context(), scheduler, torchCPU(t, plan.Seed), step); err != nil {
 		t.Fatal(err)
 	}
 }
