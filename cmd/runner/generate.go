@@ -40,6 +40,7 @@ type generateResult struct {
 	LoadSeconds float64         `json:"loadSeconds"`
 	DrawSeconds float64         `json:"drawSeconds"`
 	Pictures    []pictureResult `json:"pictures"`
+	Warnings    []string        `json:"warnings,omitempty"`
 }
 
 // pictureResult is one picture in a generateResult.
@@ -125,12 +126,12 @@ func generate(ctx context.Context, o generateOptions, out, progress io.Writer) (
 	result.Device, result.DeviceWhy = device.Type, device.Message
 
 	start = time.Now()
-	pictures, err := p.Generate(ctx, o.request, bar.step)
+	drawn, err := p.Generate(ctx, o.request, bar.step)
 	if err != nil {
 		return err
 	}
-	result.DrawSeconds = time.Since(start).Seconds()
-	if result.Pictures, err = savePictures(pictures, o.output); err != nil {
+	result.DrawSeconds, result.Warnings = time.Since(start).Seconds(), drawn.Warnings
+	if result.Pictures, err = savePictures(drawn.Pictures, o.output); err != nil {
 		return err
 	}
 	bar.end()
@@ -176,6 +177,11 @@ func printResult(out io.Writer, asJSON bool, result generateResult) error {
 	}
 	for _, picture := range result.Pictures {
 		if _, err := fmt.Fprintf(out, "%s  %dx%d  seed %d\n", picture.File, picture.Width, picture.Height, picture.Seed); err != nil {
+			return err
+		}
+	}
+	for _, warning := range result.Warnings {
+		if _, err := fmt.Fprintln(out, "warning:", warning); err != nil {
 			return err
 		}
 	}

@@ -58,7 +58,10 @@ func BenchmarkPicture(b *testing.B) {
 			r.Steps = 20
 			b.ReportAllocs()
 			for b.Loop() {
-				drawAndEncode(b, func() ([]Picture, error) { return p.Generate(b.Context(), r, nil) })
+				drawAndEncode(b, func() ([]Picture, error) {
+					result, err := p.Generate(b.Context(), r, nil)
+					return result.Pictures, err
+				})
 			}
 			outside := b.Elapsed() - runtime.inside
 			b.ReportMetric(float64(outside.Microseconds())/float64(b.N), "outside-µs/op")

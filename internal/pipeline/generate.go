@@ -15,23 +15,27 @@ import (
 // many there are, over all pictures. The error is a *RequestError where the model can't
 // do what a field asks for, and ctx's soon after ctx is done, also in the middle of a
 // step.
-func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(done, total int)) ([]Picture, error) {
+func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(done, total int)) (Result, error) {
 	if err := p.begin(ctx); err != nil {
-		return nil, err
+		return Result{}, err
 	}
 	defer p.end()
 	loaded := p.current()
 	if loaded.model == nil {
-		return nil, errNotLoaded
+		return Result{}, errNotLoaded
 	}
 	if health := loaded.health(); !health.Healthy {
-		return nil, fmt.Errorf("the pipeline is not healthy: %s", health.Message)
+		return Result{}, fmt.Errorf("the pipeline is not healthy: %s", health.Message)
 	}
 	plan, err := loaded.plan(request)
 	if err != nil {
-		return nil, err
+		return Result{}, err
 	}
-	return loaded.generate(ctx, plan, observe)
+	pictures, err := loaded.generate(ctx, plan, observe)
+	if err != nil {
+		return Result{}, err
+	}
+	return Result{Pictures: pictures, Warnings: plan.warnings}, nil
 }
 
 // generate draws one picture after the other. Each has a seed, a scheduler and noise of

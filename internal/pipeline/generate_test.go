@@ -81,11 +81,11 @@ func TestPicturesAreReproducible(t *testing.T) {
 		t.Helper()
 		r := request()
 		change(&r)
-		pictures, err := p.Generate(t.Context(), r, nil)
+		result, err := p.Generate(t.Context(), r, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pictures
+		return result.Pictures
 	}
 	batch := draw(func(r *Request) { r.Images = 3 })
 	again := draw(func(r *Request) { r.Images = 3 })

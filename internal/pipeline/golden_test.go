@@ -115,7 +115,7 @@ func compareCase(t *testing.T, p *Pipeline, golden goldenCase, dir string) {
 		}
 	}
 	calls := 0
-	pictures, err := p.Generate(t.Context(), golden.request(), func(done, total int) {
+	result, err := p.Generate(t.Context(), golden.request(), func(done, total int) {
 		calls++
 		if done != calls || total != len(golden.Timesteps)*golden.Count {
 			t.Errorf("observed %d of %d, want %d of %d", done, total, calls, len(golden.Timesteps)*golden.Count)
@@ -124,6 +124,7 @@ func compareCase(t *testing.T, p *Pipeline, golden goldenCase, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	pictures := result.Pictures
 	if len(pictures) != golden.Count || calls != len(golden.Timesteps)*golden.Count {
 		t.Fatalf("%d pictures after %d calls, want %d after %d", len(pictures), calls, golden.Count, len(golden.Timesteps)*golden.Count)
 	}

@@ -73,11 +73,11 @@ func compareLayout(t *testing.T, p *Pipeline, dir string, numbers float64, colou
 		t.Fatal(err)
 	}
 	compareSteps(t, p.current(), c, dir, numbers)
-	pictures, err := p.Generate(t.Context(), c.request(), nil)
+	result, err := p.Generate(t.Context(), c.request(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if worst := farthestColour(t, pictures[0], filepath.Join(dir, "picture.png")); worst > colours {
+	if worst := farthestColour(t, result.Pictures[0], filepath.Join(dir, "picture.png")); worst > colours {
 		t.Errorf("colours differ by up to %d, which may be %d", worst, colours)
 	}
 }

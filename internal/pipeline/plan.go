@@ -29,6 +29,8 @@ type plan struct {
 	latent [3]int
 	// calls of the network for one picture.
 	calls int
+	// warnings say what in the request has no effect.
+	warnings []string
 }
 
 // plan resolves a request. The error is a *RequestError, or a *ModelError where the

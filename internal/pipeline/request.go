@@ -76,6 +76,14 @@ type Picture struct {
 	Parameters artifact.Parameters
 }
 
+// Result is what Generate gives.
+type Result struct {
+	// Pictures in the order of their index.
+	Pictures []Picture
+	// Warnings say what in the request has no effect, for people to read.
+	Warnings []string
+}
+
 // RequestError says which field of a request the loaded model can't do. Trying again
 // can't help.
 type RequestError struct {

@@ -524,3 +524,11 @@ func TestPlaceholderEmbeddingWarnsAndGoesOn(t *testing.T) {
 	report := c.awaitPhase("a", v1alpha1.PhaseSucceeded)
 	c.Expect(report.Warnings).To(Equal([]string{v1alpha1.PlaceholderEmbeddingWarning}))
 }
+
+func TestWarningsOfThePipelineAreReported(t *testing.T) {
+	c := newCluster(t)
+	c.runner(assignment("a", 1, "cat"))
+	c.start(withPipeline(&fakePipeline{warnings: []string{"this has no effect"}}))
+	report := c.awaitPhase("a", v1alpha1.PhaseSucceeded)
+	c.Expect(report.Warnings).To(Equal([]string{"this has no effect"}))
+}

@@ -23,6 +23,8 @@ type fakePipeline struct {
 	onGenerate func(ctx context.Context, request pipeline.Request) error
 	// onStep is asked before each step.
 	onStep func(ctx context.Context, done int) error
+	// warnings come with the pictures.
+	warnings []string
 
 	mu     sync.Mutex
 	loaded *pipeline.Model
@@ -124,24 +126,24 @@ func (p *fakePipeline) ComputeEmbedding(context.Context, string) (*ort.Tensor, [
 	return ort.NewFloat32(1), []string{v1alpha1.PlaceholderEmbeddingWarning}, nil
 }
 
-func (p *fakePipeline) Generate(ctx context.Context, request pipeline.Request, observe func(done, total int)) ([]pipeline.Picture, error) {
+func (p *fakePipeline) Generate(ctx context.Context, request pipeline.Request, observe func(done, total int)) (pipeline.Result, error) {
 	p.mu.Lock()
 	p.note("generate %s", p.loaded.Name)
 	p.mu.Unlock()
 	if p.onGenerate != nil {
 		if err := p.onGenerate(ctx, request); err != nil {
-			return nil, err
+			return pipeline.Result{}, err
 		}
 	}
 	total := request.Steps * request.Images
 	for done := range total {
 		if p.onStep != nil {
 			if err := p.onStep(ctx, done); err != nil {
-				return nil, err
+				return pipeline.Result{}, err
 			}
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return pipeline.Result{}, err
 		}
 		observe(done+1, total)
 	}
@@ -154,7 +156,7 @@ func (p *fakePipeline) Generate(ctx context.Context, request pipeline.Request, o
 		picture.Pix[0] = byte(request.Seed) + byte(i)
 		pictures[i] = pipeline.Picture{Index: i, Seed: request.Seed + int64(i), Image: picture}
 	}
-	return pictures, nil
+	return pipeline.Result{Pictures: pictures, Warnings: p.warnings}, nil
 }
 
 // gate makes steps wait until they are let through, or until ctx is done.

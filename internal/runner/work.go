@@ -26,7 +26,7 @@ type Pipeline interface {
 	Load(ctx context.Context, model pipeline.Model) error
 	Unload() error
 	ComputeEmbedding(ctx context.Context, prompt string) (*ort.Tensor, []string, error)
-	Generate(ctx context.Context, request pipeline.Request, observe func(done, total int)) ([]pipeline.Picture, error)
+	Generate(ctx context.Context, request pipeline.Request, observe func(done, total int)) (pipeline.Result, error)
 }
 
 var _ Pipeline = (*pipeline.Pipeline)(nil)
@@ -102,11 +102,14 @@ func (w *work) generate(ctx context.Context) ([]pipeline.Picture, error) {
 		return nil, err
 	}
 	defer w.metrics.stage(v1alpha1.PhaseGenerating, w.clock)()
-	pictures, err := w.pipeline.Generate(ctx, w.request(), w.step)
+	result, err := w.pipeline.Generate(ctx, w.request(), w.step)
 	if err != nil {
 		return nil, failed(v1alpha1.ReasonGenerationFailed, err)
 	}
-	return pictures, nil
+	if len(result.Warnings) > 0 {
+		w.edit(soon, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { warn(r, result.Warnings) })
+	}
+	return result.Pictures, nil
 }
 
 // step reports a denoising step. It never waits for the API server: a step that is not
