@@ -50,6 +50,36 @@ func TestNoiseEqualsTorch(t *testing.T) {
 	}
 }
 
+// TestNoiseIsNearTorchWithoutVectors bounds how far torch's numbers on processors
+// without AVX2 are from these, which are those with it.
+func TestNoiseIsNearTorchWithoutVectors(t *testing.T) {
+	data, err := os.ReadFile("../../test/testdata/goldens/noise-plain.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain struct {
+		Seed int64
+		// Differing is the share of Size numbers that differ, and Most by how much.
+		Size            int
+		Differing, Most float64
+		// Numbers of a smaller draw.
+		Numbers []float32
+	}
+	if err := json.Unmarshal(data, &plain); err != nil {
+		t.Fatal(err)
+	}
+	if plain.Size < 1<<20 || plain.Differing == 0 || plain.Most > 2.5e-6 || len(plain.Numbers) < 1000 {
+		t.Errorf("of %d numbers %g differ, by up to %g; %d are kept", plain.Size, plain.Differing, plain.Most, len(plain.Numbers))
+	}
+	got := make([]float32, len(plain.Numbers))
+	newCPUNoise(plain.Seed).Normal(got)
+	for i, w := range plain.Numbers {
+		if d := math.Abs(float64(got[i]) - float64(w)); !(d <= plain.Most) {
+			t.Errorf("number %d is %v, and without vectors %v", i, got[i], w)
+		}
+	}
+}
+
 // TestVectorMathIsAccurate bounds the distance from the exact functions.
 func TestVectorMathIsAccurate(t *testing.T) {
 	for i := range 1 << 16 {
