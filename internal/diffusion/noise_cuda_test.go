@@ -60,7 +60,7 @@ type printed struct {
 func TestCUDANoiseEqualsWhatGPUsPrinted(t *testing.T) {
 	for _, p := range []printed{
 		{
-			source: "Triton lecture notes on a LoRA kernel, 8x8, torch with Triton 2.2", seed: 0, threads: referenceThreads, size: 64,
+			source: "kapilsh/cuda-mode-lecture, README.md, in_out_tensor of the LoRA example", seed: 0, threads: referenceThreads, size: 64,
 			at: map[int][]float32{0: {
 				-0.9247, -0.4253, -2.6438, 0.1452, -0.1209, -0.5797, -0.6229, -0.3284, -1.0745, -0.3631, -1.6711, 2.2655, 0.3117, -0.1842, 1.2866, 1.1820,
 				-0.1271, 1.2169, 1.4353, 1.0605, -0.4941, -1.4244, -0.7244, -1.2973, 0.0697, -0.0074, 1.8969, 0.6878, -0.0779, -0.8373, 1.3506, -0.2879,

@@ -4,11 +4,11 @@
 package prompt
 
 import (
+	"compress/gzip"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 )
 
@@ -33,53 +33,67 @@ func load(t testing.TB, model string) *Tokenizer {
 	return tokenizer
 }
 
-// TestTokenizersEqualTransformers compares ids with what hack/goldens/tokenizer.py wrote.
+// golden reads one of the files that hack/goldens/tokenizer.py wrote.
 // ATELIER_TOKENIZER_GOLDENS names another folder of such files.
-func TestTokenizersEqualTransformers(t *testing.T) {
+func golden(t *testing.T, name string, into any) {
+	t.Helper()
 	folder := os.Getenv("ATELIER_TOKENIZER_GOLDENS")
 	if folder == "" {
 		folder = filepath.Join(testdata, "goldens", "tokenizer")
 	}
-	files, err := filepath.Glob(filepath.Join(folder, "*.json"))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no goldens in %s (%v); run hack/goldens/tokenizer.py", folder, err)
+	file, err := os.Open(filepath.Join(folder, name+".json.gz"))
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, file := range files {
-		model := strings.TrimSuffix(filepath.Base(file), ".json")
+	defer file.Close()
+	data, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.NewDecoder(data).Decode(into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTokenizersEqualTransformers compares ids with transformers'.
+func TestTokenizersEqualTransformers(t *testing.T) {
+	var texts []string
+	golden(t, "texts", &texts)
+	if len(texts) < 10000 {
+		t.Errorf("only %d strings", len(texts))
+	}
+	for _, model := range []string{"tiny", "fluent-emoji"} {
 		t.Run(model, func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var rows [][2]json.RawMessage
-			if err := json.Unmarshal(data, &rows); err != nil {
-				t.Fatal(err)
-			}
-			if len(rows) < 1000 {
-				t.Errorf("only %d strings", len(rows))
+			var want [][]int64
+			golden(t, model, &want)
+			if len(want) != len(texts) {
+				t.Fatalf("ids of %d strings, where there are %d", len(want), len(texts))
 			}
 			tokenizer := load(t, model)
 			wrong := 0
-			for _, row := range rows {
-				var text string
-				var want []int64
-				if err := json.Unmarshal(row[0], &text); err != nil {
-					t.Fatal(err)
-				}
-				if err := json.Unmarshal(row[1], &want); err != nil {
-					t.Fatal(err)
-				}
-				ids, mask, _ := tokenizer.Encode(text)
-				if got := ids[:len(want)]; !slices.Equal(got, want) || len(ids) != tokenizer.MaxLength() {
+			for i, text := range texts {
+				if !encodesTo(tokenizer, text, want[i]) {
 					if wrong++; wrong <= 20 {
-						t.Errorf("%+q: %v, want %v", text, got, want)
+						ids, mask, _ := tokenizer.Encode(text)
+						t.Errorf("%+.300q: %v, mask %v; want %v", text, ids, mask, want[i])
 					}
 				}
-				if i := slices.Index(mask, 0); i >= 0 && i != len(want) {
-					t.Errorf("%+q: the mask ends at %d, want %d", text, i, len(want))
-				}
 			}
-			t.Logf("%d of %d differ", wrong, len(rows))
+			t.Logf("%d of %d differ", wrong, len(texts))
 		})
 	}
+}
+
+// encodesTo says whether a text has the ids wanted and is padded from there.
+func encodesTo(tokenizer *Tokenizer, text string, want []int64) bool {
+	ids, mask, _ := tokenizer.Encode(text)
+	if len(ids) != tokenizer.MaxLength() || len(mask) != len(ids) || !slices.Equal(ids[:len(want)], want) {
+		return false
+	}
+	for i, m := range mask {
+		if (m == 1) != (i < len(want)) || i >= len(want) && ids[i] != int64(tokenizer.pad) {
+			return false
+		}
+	}
+	return true
 }

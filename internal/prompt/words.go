@@ -8,14 +8,12 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 // normalize composes (NFC), lets each run of white space be one space, and lower-cases
 // letter by letter.
 func normalize(text string) string {
-	text = norm.NFC.String(strings.ToValidUTF8(text, string(utf8.RuneError)))
+	text = compose(strings.ToValidUTF8(text, string(utf8.RuneError)))
 	var b strings.Builder
 	b.Grow(len(text))
 	space := false
@@ -33,7 +31,7 @@ func normalize(text string) string {
 			b.WriteString("i\u0307")
 			continue
 		}
-		b.WriteRune(unicode.ToLower(r))
+		b.WriteRune(newerCapitals.ToLower(r))
 	}
 	return b.String()
 }
@@ -74,9 +72,9 @@ func wordLength(text string) int {
 	}
 	r, size := utf8.DecodeRuneInString(text)
 	switch {
-	case unicode.IsLetter(r):
-		return runLength(text, unicode.IsLetter)
-	case unicode.IsNumber(r), unicode.IsSpace(r):
+	case isLetter(r):
+		return runLength(text, isLetter)
+	case isNumber(r), unicode.IsSpace(r):
 		return size
 	}
 	return runLength(text, isOther)
@@ -102,5 +100,5 @@ func runLength(text string, in func(rune) bool) int {
 }
 
 func isOther(r rune) bool {
-	return !unicode.IsLetter(r) && !unicode.IsNumber(r) && !unicode.IsSpace(r)
+	return !isLetter(r) && !isNumber(r) && !unicode.IsSpace(r)
 }
