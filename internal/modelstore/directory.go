@@ -12,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"strings"
 )
 
 // Bounds on the files that are read into memory. The largest vocabularies take a few
@@ -22,22 +23,58 @@ const (
 )
 
 // Directory is an open model directory in the diffusers ONNX layout. Nothing outside it
-// is read, whatever the symbolic links in it say.
+// is read, whatever the symbolic links in it say, with one exception: a snapshot in
+// Hugging Face's cache, models--ORGANISATION--NAME/snapshots/REVISION, consists of links
+// to ../../blobs. From there links may lead to what else that cache folder holds, which
+// is of the same model, and no further.
 type Directory struct {
 	path string
-	root *os.Root
+	// root is what links may not lead out of, and folder the model's place in it.
+	root   *os.Root
+	folder string
 }
 
 // Open opens a model directory.
 func Open(dir string) (*Directory, error) {
-	root, err := os.OpenRoot(dir)
+	bounds, folder, err := bounds(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &ModelError{File: ".", Message: "the model directory " + dir + " does not exist", Err: err}
+	}
+	var root *os.Root
+	if err == nil {
+		root, err = os.OpenRoot(bounds)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the model directory: %w", err)
 	}
-	return &Directory{path: dir, root: root}, nil
+	return &Directory{path: dir, root: root, folder: folder}, nil
+}
+
+// bounds gives the folder that a model directory's links may not lead out of, and the
+// directory's place in it.
+func bounds(dir string) (root, folder string, err error) {
+	dir, err = filepath.Abs(dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
+	if err != nil {
+		return "", "", err
+	}
+	snapshots, revision := filepath.Split(dir)
+	cache := filepath.Dir(filepath.Clean(snapshots))
+	if filepath.Base(snapshots) == "snapshots" && strings.HasPrefix(filepath.Base(cache), "models--") {
+		return cache, filepath.Join("snapshots", revision), nil
+	}
+	return dir, ".", nil
+}
+
+// within gives the place of a file of the model in root.
+func (d *Directory) within(name string) (string, error) {
+	local := filepath.FromSlash(name)
+	if !filepath.IsLocal(local) {
+		return "", &ModelError{File: name, Message: "leads out of the model directory"}
+	}
+	return filepath.Join(d.folder, local), nil
 }
 
 // Close closes the directory; what was read from it stays good.
@@ -46,7 +83,11 @@ func (d *Directory) Close() error { return d.root.Close() }
 // File checks that a file is there, regular and inside the directory, and gives its
 // path for a library that opens it by itself.
 func (d *Directory) File(name string) (string, error) {
-	info, err := d.root.Stat(filepath.FromSlash(name))
+	place, err := d.within(name)
+	if err != nil {
+		return "", err
+	}
+	info, err := d.root.Stat(place)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", &ModelError{File: name, Message: "is missing", Err: err}
@@ -69,7 +110,7 @@ func (d *Directory) Read(name string) ([]byte, error) {
 	if folder := path.Dir(name); folder == Tokenizer || folder == Tokenizer2 {
 		limit = maxTokenizerSize
 	}
-	f, err := d.root.Open(filepath.FromSlash(name))
+	f, err := d.root.Open(filepath.Join(d.folder, filepath.FromSlash(name)))
 	if err != nil {
 		return nil, &ModelError{File: name, Message: "can't be opened: " + err.Error(), Err: err}
 	}
@@ -86,10 +127,11 @@ func (d *Directory) Read(name string) ([]byte, error) {
 
 // ReadOptional is Read for a file that may be missing; it then gives nothing.
 func (d *Directory) ReadOptional(name string) ([]byte, error) {
-	if _, err := d.root.Stat(filepath.FromSlash(name)); errors.Is(err, fs.ErrNotExist) {
+	data, err := d.Read(name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return d.Read(name)
+	return data, err
 }
 
 // readJSON reads a JSON object into a struct.

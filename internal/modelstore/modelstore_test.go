@@ -94,6 +94,58 @@ func TestDirectoryKeepsInside(t *testing.T) {
 	}
 }
 
+// TestHuggingFaceCacheKeepsInside wants of links only those to be followed that stay in
+// the cache folder of the model itself.
+func TestHuggingFaceCacheKeepsInside(t *testing.T) {
+	for _, c := range []struct {
+		cache, snapshot, link, to string
+		followed                  bool
+	}{
+		{"models--org--name", "snapshots/rev", "unet/model.onnx", "../../../blobs/1", true},
+		{"models--org--name", "snapshots/rev", "model_index.json", "../../blobs/1", true},
+		{"models--org--name", "snapshots/rev", "model_index.json", "../../blobs/../blobs/1", true},
+		{"models--org--name", "snapshots/rev", "model_index.json", "../../../models--org--other/blobs/1", false},
+		{"models--org--name", "snapshots/rev", "model_index.json", "../../../../../../../../etc/passwd", false},
+		{"models--org--name", "snapshots/rev", "model_index.json", "/etc/passwd", false},
+		{"models--org--name", "revisions/rev", "model_index.json", "../../blobs/1", false},
+		{"models--org--name", "snapshots/rev/deeper", "model_index.json", "../../../blobs/1", false},
+		{"shared", "snapshots/rev", "model_index.json", "../../blobs/1", false},
+	} {
+		base := t.TempDir()
+		model := filepath.Join(base, c.cache, filepath.FromSlash(c.snapshot))
+		for _, file := range []string{filepath.Join(base, c.cache, "blobs/1"), filepath.Join(base, "models--org--other/blobs/1"), filepath.Join(model, "own")} {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("{}"), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		link := filepath.Join(model, c.link)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(link), 0o700), os.Symlink(c.to, link)); err != nil {
+			t.Fatal(err)
+		}
+		d, err := Open(model)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := d.Read(c.link)
+		if c.followed != (err == nil) || c.followed && string(data) != "{}" {
+			t.Errorf("%s/%s: %s -> %s gives %q (%v)", c.cache, c.snapshot, c.link, c.to, data, err)
+		}
+		path, err := d.File(c.link)
+		if c.followed != (err == nil) || c.followed && path != link {
+			t.Errorf("%s/%s: %s -> %s is at %q (%v)", c.cache, c.snapshot, c.link, c.to, path, err)
+		}
+		// Names are of files of the model, whatever else its links may lead to.
+		var defect *ModelError
+		if _, err := d.File("../../blobs/1"); !errors.As(err, &defect) || !strings.Contains(defect.Message, "leads out") {
+			t.Errorf("%s/%s: a blob by name gives %v", c.cache, c.snapshot, err)
+		}
+		if _, err := d.Read("own"); err != nil {
+			t.Error(err)
+		}
+		_ = d.Close()
+	}
+}
+
 func TestModelErrorNamesFileAndField(t *testing.T) {
 	cause := errors.New("cause")
 	err := &ModelError{File: "unet/config.json", Field: "in_channels", Message: "is 9; must be 4", Err: cause}
