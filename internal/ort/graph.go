@@ -55,7 +55,8 @@ type Value struct {
 type Graph struct {
 	Inputs  []Value
 	Outputs []Value
-	// External are the files, relative to the graph's, that hold its weights.
+	// External are the files, relative to the graph's, that hold weights of it or of
+	// graphs and functions inside it.
 	External []string
 }
 
@@ -94,11 +95,28 @@ func ReadGraph(path string) (Graph, error) {
 
 // Field numbers in onnx.proto.
 const (
-	modelGraph = 7
+	modelGraph     = 7
+	modelFunctions = 25
 
+	graphNode        = 1
 	graphInitializer = 5
 	graphInput       = 11
 	graphOutput      = 12
+	graphSparse      = 15
+
+	functionNode = 7
+
+	nodeAttribute = 5
+
+	attributeTensor        = 5
+	attributeGraph         = 6
+	attributeTensors       = 10
+	attributeGraphs        = 11
+	attributeSparseTensor  = 22
+	attributeSparseTensors = 23
+
+	sparseValues  = 1
+	sparseIndices = 2
 
 	tensorName         = 8
 	tensorExternalData = 13
@@ -120,23 +138,33 @@ const (
 // models have a few hundred.
 const maxValues = 100_000
 
+// maxDepth bounds graphs inside graphs, as of branches and loops.
+const maxDepth = 32
+
 // graphParser gathers a graph while the file is walked.
 type graphParser struct {
 	r            *protoReader
 	graph        Graph
 	found        bool
 	initializers map[string]bool
+	// external has the files in graph.External.
+	external map[string]bool
+	// depth is how many graphs the graph that is walked is inside of.
+	depth int
 }
 
 // parseGraph walks a ModelProto of the given size.
 func parseGraph(r *protoReader, size int64) (Graph, error) {
-	p := &graphParser{r: r, initializers: map[string]bool{}}
+	p := &graphParser{r: r, initializers: map[string]bool{}, external: map[string]bool{}}
 	err := r.message(size, func(field, end int64) error {
-		if field != modelGraph {
-			return nil
+		switch field {
+		case modelGraph:
+			p.found = true
+			return r.message(end, p.graphField)
+		case modelFunctions:
+			return r.message(end, p.functionField)
 		}
-		p.found = true
-		return r.message(end, p.graphField)
+		return nil
 	})
 	switch {
 	case err != nil:
@@ -149,49 +177,105 @@ func parseGraph(r *protoReader, size int64) (Graph, error) {
 	return p.graph, nil
 }
 
-// graphField takes one field of a GraphProto.
+// graphField takes one field of the model's GraphProto.
 func (p *graphParser) graphField(field, end int64) error {
 	switch field {
-	case graphInitializer:
-		return p.initializer(end)
 	case graphInput:
 		return p.value(end, &p.graph.Inputs)
 	case graphOutput:
 		return p.value(end, &p.graph.Outputs)
+	case graphInitializer:
+		name, err := p.tensor(end)
+		p.initializers[name] = true
+		return err
+	}
+	return p.innerField(field, end)
+}
+
+// innerField takes what can refer to other files in one field of a GraphProto: weights,
+// and those that nodes hold.
+func (p *graphParser) innerField(field, end int64) error {
+	switch field {
+	case graphNode:
+		return p.node(end)
+	case graphInitializer:
+		_, err := p.tensor(end)
+		return err
+	case graphSparse:
+		return p.sparse(end)
 	}
 	return nil
 }
 
-// initializer takes the name and the external files of a TensorProto.
-func (p *graphParser) initializer(end int64) error {
-	return p.r.message(end, func(field, end int64) error {
-		switch field {
-		case tensorName:
-			name, err := p.r.text(end)
-			p.initializers[name] = true
-			return err
-		case tensorExternalData:
-			return p.external(end)
-		}
+// functionField takes one field of a FunctionProto.
+func (p *graphParser) functionField(field, end int64) error {
+	if field != functionNode {
 		return nil
+	}
+	return p.node(end)
+}
+
+// node takes the attributes of a NodeProto.
+func (p *graphParser) node(end int64) error {
+	return p.r.message(end, func(field, end int64) error {
+		if field != nodeAttribute {
+			return nil
+		}
+		return p.r.message(end, p.attributeField)
 	})
 }
 
-// external takes one key and value that say where a tensor's data are.
-func (p *graphParser) external(end int64) error {
-	var key, value string
-	err := p.r.message(end, func(field, end int64) (err error) {
+// attributeField takes the tensors and graphs of an AttributeProto.
+func (p *graphParser) attributeField(field, end int64) error {
+	switch field {
+	case attributeTensor, attributeTensors:
+		_, err := p.tensor(end)
+		return err
+	case attributeSparseTensor, attributeSparseTensors:
+		return p.sparse(end)
+	case attributeGraph, attributeGraphs:
+		if p.depth == maxDepth {
+			return fmt.Errorf("more than %d graphs inside each other", maxDepth)
+		}
+		p.depth++
+		defer func() { p.depth-- }()
+		return p.r.message(end, p.innerField)
+	}
+	return nil
+}
+
+// sparse takes the tensors of a SparseTensorProto.
+func (p *graphParser) sparse(end int64) error {
+	return p.r.message(end, func(field, end int64) error {
+		if field != sparseValues && field != sparseIndices {
+			return nil
+		}
+		_, err := p.tensor(end)
+		return err
+	})
+}
+
+// tensor takes the name and the external files of a TensorProto.
+func (p *graphParser) tensor(end int64) (name string, err error) {
+	err = p.r.message(end, func(field, end int64) (err error) {
 		switch field {
-		case entryKey:
-			key, err = p.r.text(end)
-		case entryValue:
-			value, err = p.r.text(end)
+		case tensorName:
+			name, err = p.r.text(end)
+		case tensorExternalData:
+			err = p.externalData(end)
 		}
 		return err
 	})
-	if err != nil || key != "location" || slices.Contains(p.graph.External, value) {
+	return name, err
+}
+
+// externalData takes one key and value that say where a tensor's data are.
+func (p *graphParser) externalData(end int64) error {
+	key, value, err := p.r.entry(end)
+	if err != nil || key != "location" || p.external[value] {
 		return err
 	}
+	p.external[value] = true
 	p.graph.External = append(p.graph.External, value)
 	return checkCount(len(p.graph.External))
 }

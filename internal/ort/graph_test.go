@@ -7,8 +7,11 @@ import (
 	"bytes"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
+
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 const tinyModel = "../../test/testdata/models/tiny/"
@@ -48,6 +51,53 @@ func TestReadGraphLeavesOutInitializers(t *testing.T) {
 	want := Graph{Inputs: []Value{{"x", TypeFloat16, nil}}, External: []string{"weights.bin"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// externalTensor makes a TensorProto of float32 numbers whose data are in another file.
+func externalTensor(name, location string, shape ...uint64) []byte {
+	var tensor []byte
+	for _, d := range shape {
+		tensor = varint(tensor, 1, d)
+	}
+	tensor = varint(message(tensor, tensorName, []byte(name)), tensorDataType, uint64(TypeFloat32))
+	entry := message(message(nil, entryKey, []byte("location")), entryValue, []byte(location))
+	return varint(message(tensor, tensorExternalData, entry), 14, 1)
+}
+
+// TestReadGraphFindsExternalDataEverywhere puts weights of other files wherever ONNX can
+// hold a tensor.
+func TestReadGraphFindsExternalDataEverywhere(t *testing.T) {
+	attribute := func(field protowire.Number, data []byte) []byte {
+		return message(nil, graphNode, message(nil, nodeAttribute, message(nil, field, data)))
+	}
+	weight := externalTensor("w", "weights.bin")
+	inner := message(nil, graphInitializer, weight)
+	nested := inner
+	for range maxDepth {
+		nested = attribute(attributeGraph, nested)
+	}
+	for name, file := range map[string][]byte{
+		"initializer":        message(nil, modelGraph, inner),
+		"sparse initializer": message(nil, modelGraph, message(nil, graphSparse, message(nil, sparseValues, weight))),
+		"sparse indices":     message(nil, modelGraph, message(nil, graphSparse, message(nil, sparseIndices, weight))),
+		"constant":           message(nil, modelGraph, attribute(attributeTensor, weight)),
+		"constants":          message(nil, modelGraph, attribute(attributeTensors, weight)),
+		"sparse constant":    message(nil, modelGraph, attribute(attributeSparseTensor, message(nil, sparseValues, weight))),
+		"sparse constants":   message(nil, modelGraph, attribute(attributeSparseTensors, message(nil, sparseValues, weight))),
+		"branch":             message(nil, modelGraph, attribute(attributeGraph, inner)),
+		"branches":           message(nil, modelGraph, attribute(attributeGraphs, inner)),
+		"constant in branch": message(nil, modelGraph, attribute(attributeGraph, attribute(attributeTensor, weight))),
+		"deepest branch":     message(nil, modelGraph, nested),
+		"function":           message(message(nil, modelGraph, nil), modelFunctions, message(nil, functionNode, message(nil, nodeAttribute, message(nil, attributeTensor, weight)))),
+	} {
+		graph, err := ReadGraph(write(t, file))
+		if err != nil || !slices.Equal(graph.External, []string{"weights.bin"}) {
+			t.Errorf("%s: %v (%v)", name, graph.External, err)
+		}
+	}
+	if _, err := ReadGraph(write(t, message(nil, modelGraph, attribute(attributeGraph, nested)))); err == nil || !strings.Contains(err.Error(), "inside each other") {
+		t.Errorf("one branch more: %v", err)
 	}
 }
 

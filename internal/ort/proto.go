@@ -91,6 +91,20 @@ func (r *protoReader) text(end int64) (string, error) {
 	return string(b), err
 }
 
+// entry reads a StringStringEntryProto.
+func (r *protoReader) entry(end int64) (key, value string, err error) {
+	err = r.message(end, func(field, end int64) (err error) {
+		switch field {
+		case entryKey:
+			key, err = r.text(end)
+		case entryValue:
+			value, err = r.text(end)
+		}
+		return err
+	})
+	return key, value, err
+}
+
 // bytes reads what is up to end, of which the caller has made sure that it is not much.
 func (r *protoReader) bytes(end int64) ([]byte, error) {
 	b := make([]byte, max(end-r.offset, 0))

@@ -353,3 +353,45 @@ func TestFindLibrary(t *testing.T) {
 		}
 	})
 }
+
+// TestWeightsOfLinkedFiles loads a graph and weights that are links into another folder,
+// as Hugging Face's cache has them.
+func TestWeightsOfLinkedFiles(t *testing.T) {
+	dir := t.TempDir()
+	model := encodeModel(
+		Graph{Inputs: []Value{{"x", TypeFloat32, []int64{2}}}, Outputs: []Value{{"y", TypeFloat32, []int64{2}}}},
+		node{"Add", []string{"x", "w"}, []string{"y"}})
+	// Fields of one message that come twice are one.
+	model = message(model, modelGraph, message(nil, graphInitializer, externalTensor("w", "model.onnx_data", 2)))
+	for name, data := range map[string][]byte{"blobs/1": model, "blobs/2": raw(10, 20)} {
+		writeAt(t, filepath.Join(dir, name), data)
+	}
+	unet := filepath.Join(dir, "snapshots", "main", "unet")
+	if err := os.MkdirAll(unet, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for link, to := range map[string]string{"model.onnx": "../../../blobs/1", "model.onnx_data": "../../../blobs/2"} {
+		if err := os.Symlink(to, filepath.Join(unet, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	session := open(t, filepath.Join(unet, "model.onnx"))
+	y := NewFloat32(2)
+	if err := session.Run(t.Context(), map[string]*Tensor{"x": Float32([]float32{1, 2}, 2)}, map[string]*Tensor{"y": y}); err != nil {
+		t.Fatal(err)
+	}
+	if y.F32[0] != 11 || y.F32[1] != 22 {
+		t.Errorf("got %v", y.F32)
+	}
+}
+
+// writeAt writes a file and makes its folder.
+func writeAt(t *testing.T, path string, data []byte) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

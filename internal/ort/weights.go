@@ -18,8 +18,6 @@ import (
 
 // Field numbers in onnx.proto that only weights need.
 const (
-	graphNode = 1
-
 	nodeInput  = 1
 	nodeOutput = 2
 	nodeOp     = 4
@@ -158,29 +156,15 @@ func (p *weightParser) tensor(end int64, wanted string) (weight, error) {
 		case field == tensorDataType:
 			w.kind = ElementType(p.r.number)
 		case field == tensorExternalData:
-			err = p.entry(end, w.external)
+			var key, value string
+			key, value, err = p.r.entry(end)
+			w.external[key] = value
 		case (field == tensorRawData || field == tensorFloatData) && end-p.r.offset <= maxWeight:
 			w.data, err = p.r.bytes(end)
 		}
 		return err
 	})
 	return w, err
-}
-
-// entry takes one key and value.
-func (p *weightParser) entry(end int64, into map[string]string) error {
-	var key, value string
-	err := p.r.message(end, func(field, end int64) (err error) {
-		switch field {
-		case entryKey:
-			key, err = p.r.text(end)
-		case entryValue:
-			value, err = p.r.text(end)
-		}
-		return err
-	})
-	into[key] = value
-	return err
 }
 
 // floats gives the elements, which may be in another file of the folder.

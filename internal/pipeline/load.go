@@ -6,6 +6,7 @@ package pipeline
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 
@@ -188,6 +189,9 @@ func openGraph(dir *modelstore.Directory, part, file string) (ort.Graph, error) 
 		return ort.Graph{}, &ModelError{File: modelstore.GraphFile(part), Message: err.Error(), Err: err}
 	}
 	for _, external := range graph.External {
+		if path.IsAbs(external) {
+			return ort.Graph{}, &ModelError{File: modelstore.GraphFile(part), Field: "external data", Message: fmt.Sprintf("is in %q; must be in a file of the model", external)}
+		}
 		if _, err := dir.File(path.Join(part, external)); err != nil {
 			return ort.Graph{}, err
 		}

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -228,15 +229,96 @@ func TestExternalWeightsMustBeInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = dir.Close() })
-	for location, want := range map[string]string{"weights.bin": "unet/weights.bin", "../../../../etc/passwd": "../../../etc/passwd"} {
+	if err := os.Symlink("/etc/passwd", filepath.Join(model.Dir, "unet/link.bin")); err != nil {
+		t.Fatal(err)
+	}
+	for location, want := range map[string]ModelError{
+		"weights.bin":            {File: "unet/weights.bin", Message: "is missing"},
+		"../../../../etc/passwd": {File: "../../../etc/passwd", Message: "leads out"},
+		"link.bin":               {File: "unet/link.bin", Message: "can't be opened"},
+		"../unet":                {File: "unet", Message: "regular file"},
+		"/etc/passwd":            {File: "unet/model.onnx", Field: "external data", Message: `"/etc/passwd"`},
+	} {
 		// ModelProto.graph.initializer.external_data of {location: …}, and no more.
 		entry := field(1, []byte("location"))
 		entry = append(entry, field(2, []byte(location))...)
 		put(t, filepath.Join(model.Dir, "unet/model.onnx"), field(7, field(5, field(13, entry))))
 		_, err := openGraph(dir, modelstore.UNet, filepath.Join(model.Dir, "unet/model.onnx"))
 		var defect *ModelError
-		if !errors.As(err, &defect) || defect.File != want {
-			t.Errorf("%s: got %v, want an error for %s", location, err, want)
+		if !errors.As(err, &defect) || defect.File != want.File || defect.Field != want.Field || !strings.Contains(defect.Message, want.Message) {
+			t.Errorf("%s: got %v, want an error like %v", location, err, &want)
+		}
+	}
+}
+
+// TestHuggingFaceCacheIsRead loads a model whose files are links to blobs beside it.
+func TestHuggingFaceCacheIsRead(t *testing.T) {
+	whole := modelFiles(t)
+	cache := filepath.Join(t.TempDir(), "models--test--tiny")
+	snapshot := filepath.Join(cache, "snapshots", "0123abcd")
+	for i, name := range whole.names {
+		blob := filepath.Join(cache, "blobs", strconv.Itoa(i))
+		link := filepath.Join(snapshot, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(blob), 0o700), os.MkdirAll(filepath.Dir(link), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		put(t, blob, whole.data[name])
+		to, err := filepath.Rel(filepath.Dir(link), blob)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := newPipeline(t).Load(t.Context(), Model{Name: "cached", Dir: snapshot}); err != nil {
+		t.Error(err)
+	}
+	if problems := Inspect(snapshot).Problems; len(problems) > 0 {
+		t.Errorf("Inspect finds %v", problems)
+	}
+}
+
+// TestGraphsOfAnotherKindAreNamed gives inputs and outputs other types and ranks.
+func TestGraphsOfAnotherKindAreNamed(t *testing.T) {
+	const free = -1
+	for _, c := range []struct {
+		part, value string
+		kind        ort.ElementType
+		shape       []int64
+		message     string
+	}{
+		{modelstore.TextEncoder, "input input_ids", ort.TypeFloat32, []int64{free, free}, "has elements of float32; must be one of [int64 int32]"},
+		{modelstore.TextEncoder, "input input_ids", ort.TypeInt64, []int64{free}, "has the shape [-1]; must have 2 dimensions"},
+		{modelstore.TextEncoder, "input input_ids", ort.TypeInt64, []int64{1, 76}, "dimension 1 must be 77"},
+		{modelstore.TextEncoder, "output last_hidden_state", ort.TypeInt64, []int64{free, free, 16}, "has elements of int64"},
+		{modelstore.TextEncoder, "output last_hidden_state", ort.TypeFloat32, []int64{free, 16}, "must have 3 dimensions"},
+		{modelstore.UNet, "input sample", ort.TypeBool, []int64{free, 4, free, free}, "has elements of bool"},
+		{modelstore.UNet, "input sample", ort.TypeFloat32, []int64{free, 4, free}, "must have 4 dimensions"},
+		{modelstore.UNet, "input sample", ort.TypeFloat32, []int64{1, 4, free, free}, "dimension 0 must not be fixed"},
+		{modelstore.UNet, "input sample", ort.TypeFloat32, []int64{free, 9, free, free}, "dimension 1 must be 4"},
+		{modelstore.UNet, "input timestep", ort.TypeFloat32, []int64{1, 1}, "must be a scalar or a list"},
+		{modelstore.UNet, "input encoder_hidden_states", 8, []int64{free, free, 16}, "has elements of ONNX type 8"},
+		{modelstore.UNet, "output out_sample", ort.TypeFloat32, []int64{}, "must have 4 dimensions"},
+		{modelstore.VAEDecoder, "input latent_sample", ort.TypeFloat32, []int64{free, 4, free, free, free}, "must have 4 dimensions"},
+		{modelstore.VAEDecoder, "output sample", ort.TypeFloat32, []int64{free, 4, free, free}, "dimension 1 must be 3"},
+		{modelstore.VAEDecoder, "output sample", 2, []int64{free, 3, free, free}, "has elements of ONNX type 2"},
+	} {
+		p, _ := loadFake(t)
+		loaded := p.current()
+		graph := map[string]ort.Session{modelstore.TextEncoder: loaded.textEncoder, modelstore.UNet: loaded.unet, modelstore.VAEDecoder: loaded.vaeDecoder}[c.part].Graph()
+		graph.Inputs, graph.Outputs = slices.Clone(graph.Inputs), slices.Clone(graph.Outputs)
+		for kind, values := range map[string][]ort.Value{"input ": graph.Inputs, "output ": graph.Outputs} {
+			for i, v := range values {
+				if kind+v.Name == c.value {
+					values[i].Type, values[i].Shape = c.kind, c.shape
+				}
+			}
+		}
+		err := checkGraph(c.part, graph, loaded.config, loaded.tokenizer.MaxLength())
+		var defect *ModelError
+		if !errors.As(err, &defect) || defect.File != c.part+"/model.onnx" || defect.Field != c.value || !strings.Contains(defect.Message, c.message) {
+			t.Errorf("%s %s, %s of shape %v: got %v, want …%s…", c.part, c.value, c.kind, c.shape, err, c.message)
 		}
 	}
 }
