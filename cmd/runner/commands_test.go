@@ -121,7 +121,7 @@ func TestInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		"Stable Diffusion; pictures from text, or from a picture and text\n", "StableDiffusionPipeline", "16x16, or other multiples of 2", "544 tokens, prompts of 77", "EulerDiscreteScheduler\n",
+		"Stable Diffusion; pictures from text, or from a picture and text\n", "StableDiffusionPipeline", "16x16, or other multiples of 4", "544 tokens, prompts of 77", "EulerDiscreteScheduler\n",
 		"encoder_hidden_states float32 [?, ?, 16]", "timestep float32 []", "sample float32 [?, 3, ?, ?]",
 	} {
 		if !strings.Contains(stdout, want) {

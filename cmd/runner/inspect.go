@@ -53,7 +53,7 @@ func printReport(out io.Writer, r pipeline.Report) error {
 	if r.Class != "" {
 		line("class", "%s", r.Class)
 		line("pictures", "%dx%d, or other multiples of %d", r.Width, r.Height, r.SizeMultiple)
-		line("latents", "%d channels, each for %dx%d pixels", r.LatentChannels, r.SizeMultiple, r.SizeMultiple)
+		line("latents", "%d channels, each for %dx%d pixels", r.LatentChannels, r.PixelsPerLatent, r.PixelsPerLatent)
 		line("embeddings", "width %d", r.EmbeddingWidth)
 	}
 	if r.Tokens > 0 {

@@ -7,15 +7,21 @@
     legacy   the layout of diffusers' own old exporter: ids of 32 bits, a list of timesteps, channels that are not
              fixed, no configurations beside the graphs
     half     float16 throughout, with the timestep as a float16 scalar; the pictures are those of float32
+    turbo    few steps from "trailing" timesteps without guidance, and what pictures can begin with
+    scored   an aesthetic score in the place of the picture's size in time_ids, as optimum exports the refiner of
+             Stable Diffusion XL, and an empty negative prompt that is encoded (force_zeros_for_empty_prompt is false)
 
 Written below test/testdata/goldens/layouts/NAME:
 
     model/                the model directory
-    CASE/case.json        prompt, negative, clip_skip, guidance, steps, seed, width, height
+    CASE/case.json        see DEFAULTS
     CASE/states.npy       text embeddings, [prompts, tokens, width], the negative prompt's first with guidance
-    CASE/pooled.npy       pooled embeddings, [prompts, width] (sdxl)
-    CASE/latents.npy      latents after each step, [steps, channels, height, width]
-    CASE/picture.png      the picture
+    CASE/pooled.npy       pooled embeddings, [prompts, width] (sdxl, scored)
+    CASE/latents.npy      latents after each step, [steps, channels, height, width], of the first picture
+    CASE/picture.png      the picture; picture-1.png and so on where there are more
+    CASE/preview.png      the last latents as a picture by the published linear approximation (cases with an image)
+
+and layouts/source.png, which the cases with an image begin with.
 
 Weights are rounded to float16 before anything is computed, so that the files can hold them in half the size.
 """
@@ -34,25 +40,62 @@ import export  # noqa: E402
 import make_tiny  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+import diffusers  # noqa: E402
 from diffusers import (  # noqa: E402
     AutoencoderKL,
     EulerDiscreteScheduler,
+    StableDiffusionImg2ImgPipeline,
     StableDiffusionPipeline,
+    StableDiffusionXLImg2ImgPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
+from PIL import Image  # noqa: E402
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENIZER = ROOT / "test/testdata/models/tiny/tokenizer"
 FOLDER = ROOT / "test/testdata/goldens/layouts"
-NAMES = ("sdxl", "v2", "lcm", "legacy", "half")
-CASES = {
+NAMES = ("sdxl", "v2", "lcm", "legacy", "half", "turbo", "scored")
+TWO = ("sdxl", "scored")  # With two text encoders.
+WITH_ENCODER = ("sdxl", "turbo", "scored")  # With vae_encoder.
+# rescale is guidance_rescale; images with the seeds seed, seed + 1, ...; scheduler is a class, "" for the model's own;
+# strength above 0 begins with source.png, in its own size where width and height are 0; tiled is enable_tiling of the VAE.
+DEFAULTS = {
+    "prompt": "a red apple", "negative": "", "clip_skip": 0, "guidance": 5.0, "rescale": 0.0, "eta": 0.0, "steps": 4,
+    "seed": 3, "images": 1, "scheduler": "", "strength": 0.0, "tiled": False, "width": 16, "height": 24,
+}
+COMMON = {
     "guided": {"prompt": "a red apple", "negative": "blurry cat", "guidance": 5.0},
     "no-negative": {"prompt": "a green apple on a table", "negative": "", "guidance": 3.5},
     "unguided": {"prompt": "a photo of a cat", "negative": "", "guidance": 1.0},
 }
 SKIPPED = {"clip-skip": {"prompt": "a red apple", "negative": "blurry cat", "guidance": 5.0, "clip_skip": 2}}
+OWN_SIZE = {"width": 0, "height": 0}
+CASES = {
+    "sdxl": {
+        **COMMON, **SKIPPED,
+        "image": {"strength": 0.6, "steps": 5, "negative": "blurry cat", "rescale": 0.7, **OWN_SIZE},
+        "image-resized": {"strength": 1.0, "steps": 2, "guidance": 1.0},
+    },
+    "v2": {**COMMON, **SKIPPED, "rescaled": {"negative": "blurry cat", "guidance": 7.5, "rescale": 0.7}},
+    "lcm": {**COMMON, **SKIPPED},
+    "legacy": COMMON,
+    "half": {**COMMON, **SKIPPED},
+    "turbo": {
+        "one-step": {"guidance": 0.0, "steps": 1},
+        "four-steps": {"guidance": 0.0, "steps": 4},
+        "image": {"guidance": 0.0, "steps": 2, "strength": 0.5, **OWN_SIZE},
+        "image-batch": {"steps": 7, "strength": 0.8, "images": 3},
+        "image-tiled": {"guidance": 0.0, "steps": 3, "strength": 0.4, "width": 44, "height": 28, "tiled": True},
+        "tiled": {"guidance": 0.0, "steps": 1, "width": 16, "height": 48, "tiled": True},
+    },
+    "scored": {
+        "image": {"strength": 0.5, "steps": 4, "negative": "blurry cat"},
+        "no-negative": {"strength": 0.5, "steps": 4},
+        "unguided": {"strength": 0.5, "steps": 4, "guidance": 1.0},
+    },
+}
 POOLED, WIDTHS, SIZE_WIDTH, SCALE_WIDTH = 20, (16, 24), 8, 32
 
 
@@ -86,7 +129,7 @@ class Denoiser(torch.nn.Module):
 
 def build(name):
     """The torch modules of a model: text encoders, denoising network, VAE."""
-    two = name == "sdxl"
+    two = name in TWO
     common = {
         "vocab_size": 544, "intermediate_size": 64, "num_attention_heads": 2, "max_position_embeddings": 77,
         "bos_token_id": 542, "eos_token_id": 543, "pad_token_id": 543, "attn_implementation": "eager",
@@ -100,7 +143,7 @@ def build(name):
     if two:
         more = {
             "addition_embed_type": "text_time", "addition_time_embed_dim": SIZE_WIDTH,
-            "projection_class_embeddings_input_dim": POOLED + 6 * SIZE_WIDTH,
+            "projection_class_embeddings_input_dim": POOLED + (5 if name == "scored" else 6) * SIZE_WIDTH,
         }
     if name == "lcm":
         more = {"time_cond_proj_dim": SCALE_WIDTH}
@@ -133,12 +176,13 @@ def pad_with_mark(folder):
 def assemble(name, texts, unet, vae, folder):
     """diffusers' pipeline over the modules, and the tokenizers' folders."""
     settings = {**diffusion.SCHEDULE, "prediction_type": "v_prediction" if name == "v2" else "epsilon"}
-    scheduler = EulerDiscreteScheduler(**settings, timestep_spacing="leading", steps_offset=1)
+    spacing = "trailing" if name == "turbo" else "leading"
+    scheduler = EulerDiscreteScheduler(**settings, timestep_spacing=spacing, steps_offset=1)
     shutil.copytree(TOKENIZER, folder / "tokenizer")
     if name == "v2":
         pad_with_mark(folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    if name != "sdxl":
+    if name not in TWO:
         # diffusers looks for the last normalization where transformers had it before version 5.
         object.__setattr__(texts[0], "text_model", getattr(texts[0], "text_model", texts[0]))
         return StableDiffusionPipeline(
@@ -150,13 +194,55 @@ def assemble(name, texts, unet, vae, folder):
     second = CLIPTokenizer.from_pretrained(folder / "tokenizer_2")
     return StableDiffusionXLPipeline(
         vae=vae, text_encoder=texts[0], text_encoder_2=texts[1], tokenizer=tokenizer, tokenizer_2=second,
-        unet=unet, scheduler=scheduler, add_watermarker=False,
+        unet=unet, scheduler=scheduler, add_watermarker=False, force_zeros_for_empty_prompt=name != "scored",
     )
+
+
+def from_image(pipe):
+    """diffusers' pipeline from image to image over the parts of one from text."""
+    if isinstance(pipe, StableDiffusionPipeline):
+        return StableDiffusionImg2ImgPipeline(**pipe.components, requires_safety_checker=False)
+    five = pipe.unet.config.projection_class_embeddings_input_dim == POOLED + 5 * SIZE_WIDTH
+    return StableDiffusionXLImg2ImgPipeline(
+        **pipe.components, add_watermarker=False, requires_aesthetics_score=five,
+        force_zeros_for_empty_prompt=pipe.config.force_zeros_for_empty_prompt,
+    )
+
+
+def source():
+    """A picture with smooth and hard edges, whose sides are no multiples of anything."""
+    x, y = np.arange(37), np.arange(29)[:, None]
+    planes = [x * 7 + y * 0, 255 - y * 8 + x * 0, np.where((x - 18) ** 2 + (y - 14) ** 2 < 90, 230, 30)]
+    return Image.fromarray(np.clip(np.stack(planes, axis=-1), 0, 255).astype(np.uint8))
+
+
+def preview(latents, scaling):
+    """The published approximations of colours by latents; see internal/pipeline/preview.go for where they are from."""
+    if scaling == 0.13025:
+        weights = torch.tensor([(60, -60, 25, -70), (60, -5, 15, -50), (60, 10, -5, -35)], dtype=torch.float32)
+        colours = torch.einsum("lxy,rl->xyr", latents, weights) + torch.tensor([150.0, 140.0, 130.0])
+    else:
+        weights = torch.tensor([(0.298, 0.207, 0.208), (0.187, 0.286, 0.173), (-0.158, 0.189, 0.264), (-0.184, -0.271, -0.473)])
+        colours = (torch.einsum("lxy,lr->xyr", latents, weights) + 1) / 2 * 255
+    return Image.fromarray(colours.clamp(0, 255).byte().numpy())
+
+
+def arguments(pipe, case):
+    """What diffusers is called with beside prompts and guidance, as far as the case has it."""
+    given = {"clip_skip": case["clip_skip"]} if case["clip_skip"] else {}
+    if case["rescale"] and not isinstance(pipe, StableDiffusionImg2ImgPipeline):
+        given["guidance_rescale"] = case["rescale"]
+    if not case["strength"]:
+        return {**given, "width": case["width"], "height": case["height"]}
+    image = source()
+    if case["width"]:
+        image = image.resize((case["width"], case["height"]), Image.Resampling.LANCZOS)
+    return {**given, "image": image, "strength": case["strength"]}
 
 
 def draw(pipe, case, folder):
     """Draws one case with diffusers and stores it."""
-    case = {"steps": 4, "seed": 3, "clip_skip": 0, "width": 16, "height": 24, **case}
+    case = {**DEFAULTS, **case}
     if len(pipe.vae.config.block_out_channels) == 4:
         case.update(width=64, height=96)
     guided = case["guidance"] > 1 and pipe.unet.config.time_cond_proj_dim is None
@@ -165,25 +251,36 @@ def draw(pipe, case, folder):
         prompt=case["prompt"], negative_prompt=case["negative"] or None, device="cpu", num_images_per_prompt=1,
         do_classifier_free_guidance=guided, **skip,
     )
+    if case["strength"]:
+        pipe = from_image(pipe)
+        pipe.set_progress_bar_config(disable=True)
+    own = pipe.scheduler
+    if case["scheduler"]:
+        pipe.scheduler = getattr(diffusers, case["scheduler"]).from_config(own.config)
+    pipe.vae.use_tiling = case["tiled"]
     trail = []
 
     def keep(_pipe, _step, _timestep, values):
-        trail.append(values["latents"][0].numpy().copy())
+        trail.append(values["latents"][0].clone())
         return values
 
-    picture = pipe(
-        case["prompt"], negative_prompt=case["negative"] or None, guidance_scale=case["guidance"],
-        num_inference_steps=case["steps"], width=case["width"], height=case["height"],
-        generator=torch.Generator("cpu").manual_seed(case["seed"]), callback_on_step_end=keep, **skip,
-    ).images[0]
+    pictures = pipe(
+        case["prompt"], negative_prompt=case["negative"] or None, guidance_scale=case["guidance"], eta=case["eta"],
+        num_inference_steps=case["steps"], num_images_per_prompt=case["images"], callback_on_step_end=keep,
+        generator=[torch.Generator("cpu").manual_seed(case["seed"] + k) for k in range(case["images"])], **arguments(pipe, case),
+    ).images
+    pipe.scheduler = own
     folder.mkdir(parents=True)
     (folder / "case.json").write_text(json.dumps(case, indent=2, sort_keys=True) + "\n")
     store = lambda pair: torch.cat(pair[::-1] if guided else pair[:1]).numpy().astype(np.float32)  # noqa: E731
     np.save(folder / "states.npy", store(list(encoded[:2])))
     if len(encoded) == 4:
         np.save(folder / "pooled.npy", store(list(encoded[2:])))
-    np.save(folder / "latents.npy", np.stack(trail).astype(np.float32))
-    picture.save(folder / "picture.png")
+    np.save(folder / "latents.npy", torch.stack(trail).numpy().astype(np.float32))
+    for k, picture in enumerate(pictures):
+        picture.save(folder / (f"picture-{k}.png" if k else "picture.png"))
+    if case["strength"]:
+        preview(trail[-1], pipe.vae.config.scaling_factor).save(folder / "preview.png")
 
 
 def write_text(name, module, part, kind, folder):
@@ -206,7 +303,8 @@ def write_unet(name, unet, kind, folder):
         "timestep": {"legacy": torch.tensor([5.0, 5.0]), "v2": torch.tensor([500])}.get(name, torch.tensor(500.5, dtype=kind)),
         "encoder_hidden_states": torch.randn(2, 77, unet.config.cross_attention_dim, dtype=kind),
     }
-    more = {"sdxl": {"text_embeds": POOLED, "time_ids": 6}, "lcm": {"timestep_cond": SCALE_WIDTH}}.get(name, {})
+    more = {name: {"text_embeds": POOLED, "time_ids": 5 if name == "scored" else 6} for name in TWO}
+    more = {**more, "lcm": {"timestep_cond": SCALE_WIDTH}}.get(name, {})
     inputs.update({value: torch.randn(2, width, dtype=kind) for value, width in more.items()})
     picture = {0: "batch_size", 2: "height", 3: "width"}
     axes = {"sample": picture, "out_sample": picture, "encoder_hidden_states": {0: "batch_size", 1: "sequence_length"}}
@@ -228,6 +326,11 @@ def write_vae(name, vae, kind, folder):
     inputs = {"latent_sample": torch.randn(2, 4, 8, 8, dtype=kind)}
     module = export.Decoder(copy.deepcopy(vae).to(kind))
     export.write(module, folder / "vae_decoder/model.onnx", inputs, ["sample"], {"latent_sample": axes, "sample": axes})
+    if name in WITH_ENCODER:
+        inputs = {"sample": torch.randn(2, 3, 16, 16, dtype=kind)}
+        axes = {"sample": axes, "latent_parameters": axes}
+        export.write(export.Encoder(vae), folder / "vae_encoder/model.onnx", inputs, ["latent_parameters"], axes)
+        vae.save_config(folder / "vae_encoder")
 
 
 def make(name, folder):
@@ -237,7 +340,7 @@ def make(name, folder):
     model.mkdir(parents=True)
     pipe = assemble(name, texts, unet, vae, model)
     pipe.set_progress_bar_config(disable=True)
-    for title, case in {**CASES, **({} if name == "legacy" else SKIPPED)}.items():
+    for title, case in CASES[name].items():
         draw(pipe, case, folder / title)
     kind = torch.float16 if name == "half" else torch.float32
     for i, module in enumerate(texts):
@@ -252,6 +355,7 @@ def make(name, folder):
 
 def main():
     torch.set_num_threads(1)
+    source().save(FOLDER / "source.png")
     for name in NAMES:
         with tempfile.TemporaryDirectory() as temporary:
             make(name, Path(temporary) / name)

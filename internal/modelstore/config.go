@@ -73,6 +73,8 @@ type UNetConfig struct {
 	SampleSize int `json:"sample_size"`
 	// InChannels is the number of latent channels.
 	InChannels int `json:"in_channels"`
+	// BlockOutChannels has an entry for each resolution; nil where it is not stated.
+	BlockOutChannels []int `json:"block_out_channels"`
 	// CrossAttentionDim is the width of the text embeddings.
 	CrossAttentionDim int `json:"cross_attention_dim"`
 	// TimeCondDim is the width in which the network takes the guidance scale: that of a
@@ -94,11 +96,22 @@ type VAEConfig struct {
 	ScalingFactor float64 `json:"scaling_factor"`
 	// ShiftFactor is what was taken off latents before that; mostly nothing.
 	ShiftFactor *float64 `json:"shift_factor"`
+	// SampleSize is the side of the pictures that the VAE was trained for, in pixels; 0
+	// where it is not stated.
+	SampleSize int `json:"sample_size"`
 }
 
 // Scale is how many pixels a latent covers in each direction: each resolution after the
 // first doubles it.
 func (c VAEConfig) Scale() int { return 1 << (len(c.BlockOutChannels) - 1) }
+
+// TrainedSide is SampleSize, or without one what it is for Stable Diffusion 1.
+func (c VAEConfig) TrainedSide() int {
+	if c.SampleSize == 0 {
+		return 512
+	}
+	return c.SampleSize
+}
 
 // Shift is ShiftFactor, or 0 without one.
 func (c VAEConfig) Shift() float64 {
@@ -106,6 +119,14 @@ func (c VAEConfig) Shift() float64 {
 		return 0
 	}
 	return *c.ShiftFactor
+}
+
+// SizeMultiple is what the width and the height of pictures must be multiples of, in
+// pixels. The VAE halves a picture with each resolution after the first, and so does the
+// denoising network with the latents: in torch it can also halve odd numbers and come back
+// to them, but an exported graph only doubles what it halved.
+func (c Config) SizeMultiple() int {
+	return c.VAE.Scale() << max(len(c.UNet.BlockOutChannels)-1, 0)
 }
 
 // ReadConfig reads and checks the configurations of a model. A defect is a *ModelError.
@@ -214,6 +235,9 @@ type bound struct {
 	optional bool
 }
 
+// blocksField is a list whose length is bounded.
+const blocksField = "block_out_channels"
+
 // bounds of the numbers of the parts.
 func (c Config) bounds() []bound {
 	list := textBounds(TextEncoder, c.TextEncoder, c.Bare)
@@ -223,12 +247,14 @@ func (c Config) bounds() []bound {
 	return append(list, []bound{
 		{UNet, "sample_size", c.UNet.SampleSize, 1 << 10, false},
 		{UNet, "in_channels", c.UNet.InChannels, 1 << 8, false},
+		{UNet, blocksField, len(c.UNet.BlockOutChannels), 8, true},
 		{UNet, "cross_attention_dim", c.UNet.CrossAttentionDim, 1 << 14, false},
 		{UNet, "time_cond_proj_dim", c.UNet.TimeCondDim, 1 << 14, true},
 		{UNet, "addition_time_embed_dim", c.UNet.AdditionTimeDim, 1 << 14, true},
 		{UNet, "projection_class_embeddings_input_dim", c.UNet.AdditionInputDim, 1 << 16, true},
 		{VAEDecoder, "latent_channels", c.VAE.LatentChannels, 1 << 8, false},
-		{VAEDecoder, "block_out_channels", len(c.VAE.BlockOutChannels), 8, false},
+		{VAEDecoder, "sample_size", c.VAE.SampleSize, 1 << 14, true},
+		{VAEDecoder, blocksField, len(c.VAE.BlockOutChannels), 8, false},
 	}...)
 }
 
@@ -252,7 +278,7 @@ func (c Config) Check() error {
 		}
 		if n.value < least || n.value > n.most {
 			what := "is"
-			if n.field == "block_out_channels" {
+			if n.field == blocksField {
 				what = "has a length of"
 			}
 			return &ModelError{File: ConfigFile(n.part), Field: n.field, Message: fmt.Sprintf("%s %d; must be from %d to %d", what, n.value, least, n.most)}

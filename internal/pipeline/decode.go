@@ -5,7 +5,7 @@ package pipeline
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"image"
 	"math"
 
@@ -14,23 +14,23 @@ import (
 
 // decoder turns latents into pictures. Its tensors are allocated once.
 type decoder struct {
-	vae             ort.Session
+	vae             vaeNetwork
 	scaling, shift  float32
 	latents, pixels *ort.Tensor
-	inputs, outputs map[string]*ort.Tensor
 }
 
 // newDecoder allocates what decoding one picture takes.
 func (p parts) newDecoder(plan plan) *decoder {
 	d := &decoder{
-		vae:     p.vaeDecoder,
+		vae:     vaeNetwork{session: p.vaeDecoder, input: inputLatents, output: outputPicture},
 		scaling: float32(p.config.VAE.ScalingFactor),
 		shift:   float32(p.config.VAE.Shift()),
 		latents: ort.NewFloat32(1, int64(plan.latent[0]), int64(plan.latent[1]), int64(plan.latent[2])),
 		pixels:  ort.NewFloat32(1, colourChannels, int64(plan.Height), int64(plan.Width)),
 	}
-	d.inputs = map[string]*ort.Tensor{inputLatents: d.latents}
-	d.outputs = map[string]*ort.Tensor{outputPicture: d.pixels}
+	if plan.tiled {
+		d.vae.tiles = decodingTiles(p.config.VAE)
+	}
 	return d
 }
 
@@ -39,11 +39,11 @@ func (d *decoder) decode(ctx context.Context, latents []float32) (*image.NRGBA, 
 	for i, v := range latents {
 		d.latents.F32[i] = v/d.scaling + d.shift
 	}
-	if err := d.vae.Run(ctx, d.inputs, d.outputs); err != nil {
-		return nil, fmt.Errorf("decoding: %w", err)
+	if err := d.vae.run(ctx, d.latents, d.pixels); err != nil {
+		return nil, err
 	}
 	if err := checkFinite(d.pixels.F32); err != nil {
-		return nil, fmt.Errorf("decoding: %w", err)
+		return nil, err
 	}
 	return toImage(d.pixels.F32, int(d.pixels.Shape[3]), int(d.pixels.Shape[2])), nil
 }
@@ -66,4 +66,20 @@ func toImage(planes []float32, width, height int) *image.NRGBA {
 func toByte(v float32) uint8 {
 	v = min(max(float32(v*0.5)+0.5, 0), 1)
 	return uint8(math.RoundToEven(float64(v * math.MaxUint8)))
+}
+
+// errBlack refuses pictures of which every value is 0. Numbers that overflow turn into
+// such pictures where a network clamps them, or its exporter did; what a prompt asks for,
+// be it the darkest night, has some value above 0 in any picture of a real size.
+var errBlack = errors.New("the picture is wholly black, which networks give whose numbers overflow: " +
+	"a VAE in float16 does, that of Stable Diffusion XL above all; export vae_decoder in float32, or a VAE that was mended for float16")
+
+// isBlack says whether all colours of opaque pixels are 0.
+func isBlack(pix []uint8) bool {
+	for i, v := range pix {
+		if v != 0 && i%4 != 3 {
+			return false
+		}
+	}
+	return true
 }

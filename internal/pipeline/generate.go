@@ -45,25 +45,32 @@ func (p parts) generate(ctx context.Context, plan plan, observe func(done, total
 	if err != nil {
 		return nil, err
 	}
-	network := newDenoiser(p.unet, plan, conditioned)
-	canvas := p.newDecoder(plan)
-	done := 0
-	step := func(int, []float32) {
-		done++
-		if observe != nil {
-			observe(done, plan.calls*plan.Images)
-		}
+	begun, err := p.encodeImage(ctx, plan)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the picture to begin with: %w", err)
 	}
+	network := newDenoiser(p.unet, plan, conditioned, begun)
+	canvas := p.newDecoder(plan)
+	preview := p.newPreviewer(plan)
+	done := 0
 	pictures := make([]Picture, 0, plan.Images)
 	for k := range plan.Images {
-		seed := plan.Seed + int64(k)
-		scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, diffusion.Run{Steps: plan.Steps})
+		scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, plan.run())
 		if err != nil {
 			return nil, schedulerError(err)
 		}
-		noise, err := diffusion.NewGenerator(diffusion.GeneratorCPU, seed)
+		noise, err := plan.noise(k)
 		if err != nil {
 			return nil, err
+		}
+		step := func(i int, latents []float32) {
+			done++
+			if observe != nil {
+				observe(done, plan.calls*plan.Images)
+			}
+			if preview != nil {
+				plan.Preview(done, preview.draw(scheduler, i, latents))
+			}
 		}
 		latents, err := network.denoise(ctx, scheduler, noise, step)
 		if err != nil {
@@ -71,9 +78,12 @@ func (p parts) generate(ctx context.Context, plan plan, observe func(done, total
 		}
 		picture, err := canvas.decode(ctx, latents)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("decoding: %w", err)
 		}
-		pictures = append(pictures, Picture{Index: k, Seed: seed, Image: picture, Parameters: plan.parameters(k, p.model.Name)})
+		if isBlack(picture.Pix) && !begun.black() {
+			return nil, errBlack
+		}
+		pictures = append(pictures, Picture{Index: k, Seed: plan.Seed + int64(k), Image: picture, Parameters: plan.parameters(k, p.model.Name)})
 	}
 	return pictures, nil
 }

@@ -201,7 +201,7 @@ func compareNumbers(t *testing.T, p parts, golden goldenCase, dir string) {
 
 	trail := readNumpy(t, filepath.Join(dir, "latents.npy"))
 	n := plan.latents()
-	latents, err := newDenoiser(p.unet, plan, conditioned).denoise(context.Background(), scheduler, torchCPU(t, plan.Seed), func(i int, latents []float32) {
+	latents, err := newDenoiser(p.unet, plan, conditioned, nil).denoise(context.Background(), scheduler, torchCPU(t, plan.Seed), func(i int, latents []float32) {
 		near(t, fmt.Sprintf("latents after step %d", i), latents, trail[(i+1)*n:(i+2)*n])
 	})
 	if err != nil {

@@ -27,6 +27,8 @@ type Report struct {
 	Width, Height int
 	// SizeMultiple is what width and height must be multiples of.
 	SizeMultiple int
+	// PixelsPerLatent is how many pixels a latent covers in each direction.
+	PixelsPerLatent int
 	// LatentChannels and EmbeddingWidth are the sizes on which the parts must agree.
 	LatentChannels, EmbeddingWidth int
 	// Tokens in the vocabulary, and the length of a prompt in tokens.
@@ -156,8 +158,8 @@ func (r *Report) note(err error) {
 // describe takes over what the configurations say.
 func (r *Report) describe(c modelstore.Config) {
 	r.Class = c.Class
-	r.SizeMultiple = c.VAE.Scale()
-	r.Width = c.UNet.SampleSize * r.SizeMultiple
+	r.SizeMultiple, r.PixelsPerLatent = c.SizeMultiple(), c.VAE.Scale()
+	r.Width = c.UNet.SampleSize * r.PixelsPerLatent
 	r.Height = r.Width
 	r.LatentChannels = c.UNet.InChannels
 	r.EmbeddingWidth = c.UNet.CrossAttentionDim

@@ -4,8 +4,10 @@
 package pipeline
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
 	"image/png"
 	"math"
 	"os"
@@ -17,21 +19,45 @@ import (
 
 // layoutCase is the case.json that hack/goldens/layouts.py writes.
 type layoutCase struct {
-	Prompt   string  `json:"prompt"`
-	Negative string  `json:"negative"`
-	ClipSkip int     `json:"clip_skip"`
-	Guidance float64 `json:"guidance"`
-	Steps    int     `json:"steps"`
-	Seed     int64   `json:"seed"`
-	Width    int     `json:"width"`
-	Height   int     `json:"height"`
+	Prompt    string  `json:"prompt"`
+	Negative  string  `json:"negative"`
+	ClipSkip  int     `json:"clip_skip"`
+	Guidance  float64 `json:"guidance"`
+	Rescale   float64 `json:"rescale"`
+	Eta       float64 `json:"eta"`
+	Steps     int     `json:"steps"`
+	Seed      int64   `json:"seed"`
+	Images    int     `json:"images"`
+	Scheduler string  `json:"scheduler"`
+	// Strength above 0 begins with the picture source.png.
+	Strength float64 `json:"strength"`
+	// Tiled says that the VAE works in tiles however small the picture is.
+	Tiled  bool `json:"tiled"`
+	Width  int  `json:"width"`
+	Height int  `json:"height"`
 }
 
-func (c layoutCase) request() Request {
-	return Request{
+func (c layoutCase) request(t *testing.T) Request {
+	t.Helper()
+	r := Request{
 		Prompt: c.Prompt, NegativePrompt: c.Negative, ClipSkip: c.ClipSkip, Steps: c.Steps, GuidanceScale: c.Guidance,
-		Seed: c.Seed, Width: c.Width, Height: c.Height, Images: 1,
+		GuidanceRescale: c.Rescale, Eta: c.Eta, Seed: c.Seed, Scheduler: c.Scheduler, Width: c.Width, Height: c.Height, Images: c.Images,
 	}
+	if c.Strength > 0 {
+		r.Image, r.Strength = readPNG(t, filepath.Join(goldensDir, "layouts", "source.png")), c.Strength
+	}
+	return r
+}
+
+// plan resolves the case's request.
+func (c layoutCase) plan(t *testing.T, p parts) plan {
+	t.Helper()
+	plan, err := p.plan(c.request(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan.tiled = c.Tiled
+	return plan
 }
 
 // TestLayoutsEqualPython compares each family and layout with what diffusers computes
@@ -42,16 +68,14 @@ func TestLayoutsEqualPython(t *testing.T) {
 	for name, bound := range map[string]struct {
 		numbers float64
 		colours int
-	}{"sdxl": {1e-4, 1}, "v2": {1e-4, 1}, "lcm": {1e-4, 1}, "legacy": {1e-4, 1}, "half": {1e-2, 3}} {
+	}{
+		"sdxl": {1e-4, 1}, "v2": {1e-4, 1}, "lcm": {1e-4, 1}, "legacy": {1e-4, 1}, "half": {1e-2, 3}, "turbo": {1e-4, 1}, "scored": {1e-4, 1},
+	} {
 		t.Run(name, func(t *testing.T) {
-			folder := filepath.Join(goldensDir, "layouts", name)
-			files, err := filepath.Glob(filepath.Join(folder, "*", "case.json"))
-			if err != nil || len(files) == 0 {
-				t.Fatalf("no goldens in %s (%v); run hack/goldens/layouts.py", folder, err)
-			}
-			p := newPipeline(t)
-			if err := p.Load(t.Context(), Model{Name: name, Dir: filepath.Join(folder, "model")}); err != nil {
-				t.Fatal(err)
+			p := loadLayout(t, name)
+			files, err := filepath.Glob(filepath.Join(goldensDir, "layouts", name, "*", "case.json"))
+			if err != nil || len(files) < 3 {
+				t.Fatalf("goldens %v (%v); run hack/goldens/layouts.py", files, err)
 			}
 			for _, file := range files {
 				t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
@@ -62,7 +86,18 @@ func TestLayoutsEqualPython(t *testing.T) {
 	}
 }
 
-func compareLayout(t *testing.T, p *Pipeline, dir string, numbers float64, colours int) {
+// loadLayout loads the model of a layout.
+func loadLayout(t *testing.T, name string) *Pipeline {
+	t.Helper()
+	p := newPipeline(t)
+	if err := p.Load(t.Context(), Model{Name: name, Dir: filepath.Join(goldensDir, "layouts", name, "model")}); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// readCase reads the case in a folder.
+func readCase(t *testing.T, dir string) layoutCase {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, "case.json"))
 	if err != nil {
@@ -72,23 +107,43 @@ func compareLayout(t *testing.T, p *Pipeline, dir string, numbers float64, colou
 	if err := json.Unmarshal(data, &c); err != nil {
 		t.Fatal(err)
 	}
-	compareSteps(t, p.current(), c, dir, numbers)
-	result, err := p.Generate(t.Context(), c.request(), nil)
-	if err != nil {
-		t.Fatal(err)
+	return c
+}
+
+func compareLayout(t *testing.T, p *Pipeline, dir string, numbers float64, colours int) {
+	t.Helper()
+	c := readCase(t, dir)
+	compareSteps(t, p.current(), c.plan(t, p.current()), dir, numbers)
+	calls, last := 0, image.NewNRGBA(image.Rectangle{})
+	plan := c.plan(t, p.current())
+	plan.Preview = func(_ int, preview *image.NRGBA) {
+		if calls++; calls <= plan.calls { // Of the first picture.
+			last = preview
+		}
 	}
-	if worst := farthestColour(t, result.Pictures[0], filepath.Join(dir, "picture.png")); worst > colours {
-		t.Errorf("colours differ by up to %d, which may be %d", worst, colours)
+	pictures, err := p.current().generate(t.Context(), plan, nil)
+	if err != nil || len(pictures) != c.Images {
+		t.Fatalf("%d pictures (%v), want %d", len(pictures), err, c.Images)
+	}
+	for k, picture := range pictures {
+		name := "picture.png"
+		if k > 0 {
+			name = fmt.Sprintf("picture-%d.png", k)
+		}
+		if worst := farthestColour(t, picture.Image, filepath.Join(dir, name)); worst > colours {
+			t.Errorf("%s: colours differ by up to %d, which may be %d", name, worst, colours)
+		}
+	}
+	if c.Strength > 0 {
+		if worst := farthestColour(t, last, filepath.Join(dir, "preview.png")); worst > colours {
+			t.Errorf("colours of the preview differ by up to %d", worst)
+		}
 	}
 }
 
 // compareSteps compares conditioning and latents.
-func compareSteps(t *testing.T, p parts, c layoutCase, dir string, bound float64) {
+func compareSteps(t *testing.T, p parts, plan plan, dir string, bound float64) {
 	t.Helper()
-	plan, err := p.plan(c.request())
-	if err != nil {
-		t.Fatal(err)
-	}
 	conditioned, err := p.encode(t.Context(), plan)
 	if err != nil {
 		t.Fatal(err)
@@ -97,16 +152,24 @@ func compareSteps(t *testing.T, p parts, c layoutCase, dir string, bound float64
 	if conditioned.pooled != nil {
 		within(t, "pooled", conditioned.pooled.F32, readNumpy(t, filepath.Join(dir, "pooled.npy")), bound)
 	}
-	scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, diffusion.Run{Steps: plan.Steps})
+	begun, err := p.encodeImage(t.Context(), plan)
 	if err != nil {
 		t.Fatal(err)
 	}
-	trail, n := readNumpy(t, filepath.Join(dir, "latents.npy")), plan.latents()
-	step := func(i int, latents []float32) {
-		within(t, fmt.Sprintf("latents after step %d", i), latents, trail[i*n:(i+1)*n], bound)
-	}
-	if _, err := newDenoiser(p.unet, plan, conditioned).denoise(t.Context(), scheduler, torchCPU(t, plan.Seed), step); err != nil {
+	scheduler, err := diffusion.New(plan.Scheduler, *p.scheduler, plan.run())
+	if err != nil {
 		t.Fatal(err)
+	}
+	trail, n, calls := readNumpy(t, filepath.Join(dir, "latents.npy")), plan.latents(), 0
+	step := func(i int, latents []float32) {
+		within(t, fmt.Sprintf("latents after step %d", i), latents, trail[calls*n:(calls+1)*n], bound)
+		calls++
+	}
+	if _, err := newDenoiser(p.unet, plan, conditioned, begun).denoise(t.Context(), scheduler, torchCPU(t, plan.Seed), step); err != nil {
+		t.Fatal(err)
+	}
+	if calls != len(trail)/n || calls != plan.calls {
+		t.Errorf("%d calls where %d were planned, want %d", calls, plan.calls, len(trail)/n)
 	}
 }
 
@@ -129,32 +192,38 @@ func within(t *testing.T, what string, got, want []float32, bound float64) {
 	t.Logf("%s: off by %.2g of the largest number", what, worst/largest)
 }
 
-// farthestColour gives by how much the colours of a picture differ at most.
-func farthestColour(t *testing.T, picture Picture, file string) int {
+// readPNG reads a picture.
+func readPNG(t *testing.T, file string) image.Image {
 	t.Helper()
-	f, err := os.Open(file)
+	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = f.Close() })
-	want, err := png.Decode(f)
+	picture, err := png.Decode(bytes.NewReader(data))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return picture
+}
+
+// farthestColour gives by how much the colours of a picture differ at most.
+func farthestColour(t *testing.T, picture *image.NRGBA, file string) int {
+	t.Helper()
+	want := readPNG(t, file)
 	bounds := want.Bounds()
-	if bounds != picture.Image.Bounds() {
-		t.Fatalf("the picture is %v, want %v", picture.Image.Bounds(), bounds)
+	if bounds != picture.Bounds() {
+		t.Fatalf("the picture is %v, want %v", picture.Bounds(), bounds)
 	}
 	worst := 0
 	for y := range bounds.Dy() {
 		for x := range bounds.Dx() {
 			r, g, b, _ := want.At(x, y).RGBA()
-			at := picture.Image.NRGBAAt(x, y)
+			at := picture.NRGBAAt(x, y)
 			for _, d := range []int{int(r>>8) - int(at.R), int(g>>8) - int(at.G), int(b>>8) - int(at.B)} {
 				worst = max(worst, d, -d)
 			}
 		}
 	}
-	t.Logf("colours differ by up to %d", worst)
+	t.Logf("%s: colours differ by up to %d", filepath.Base(file), worst)
 	return worst
 }

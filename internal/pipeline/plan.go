@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/atelier-dev/atelier/internal/artifact"
@@ -27,10 +28,15 @@ type plan struct {
 	guided bool
 	// latent is the shape of one picture's latents: channels, height, width.
 	latent [3]int
+	// begin is the first of the scheduler's timesteps that is taken; the ones before are
+	// left out where pictures begin with another.
+	begin int
 	// calls of the network for one picture.
 	calls int
 	// warnings say what in the request has no effect.
 	warnings []string
+	// tiled says that the VAE sees the picture in tiles, as the whole would not fit.
+	tiled bool
 }
 
 // plan resolves a request. The error is a *RequestError, or a *ModelError where the
@@ -39,13 +45,20 @@ func (p parts) plan(r Request) (plan, error) {
 	if err := checkNumbers(r); err != nil {
 		return plan{}, err
 	}
+	if err := p.resolveImage(&r); err != nil {
+		return plan{}, err
+	}
 	if err := p.resolveSize(&r); err != nil {
 		return plan{}, err
 	}
 	if err := p.checkClipSkip(r.ClipSkip); err != nil {
 		return plan{}, err
 	}
-	calls, err := p.resolveScheduler(&r)
+	scheduler, err := p.resolveScheduler(&r)
+	if err != nil {
+		return plan{}, err
+	}
+	begin, err := firstTimestep(r, scheduler.Order())
 	if err != nil {
 		return plan{}, err
 	}
@@ -54,7 +67,9 @@ func (p parts) plan(r Request) (plan, error) {
 		Request: r,
 		guided:  r.GuidanceScale > 1 && p.extras.guidance == 0,
 		latent:  [3]int{p.config.UNet.InChannels, r.Height / scale, r.Width / scale},
-		calls:   calls,
+		begin:   begin,
+		calls:   len(scheduler.Timesteps()) - begin,
+		tiled:   r.Width*r.Height > mostUntiledPixels,
 	}, nil
 }
 
@@ -65,15 +80,25 @@ func checkNumbers(r Request) error {
 		return &RequestError{"images", r.Images, fmt.Sprintf("must be from 1 to %d", maxImages)}
 	case r.Seed < 0 || r.Seed > math.MaxInt64-maxImages:
 		return &RequestError{"seed", r.Seed, "must not be negative, and must leave room for one seed a picture"}
+	case !slices.Contains([]diffusion.GeneratorDevice{"", diffusion.GeneratorCPU, diffusion.GeneratorCUDA}, r.Generator):
+		return &RequestError{"generatorDevice", r.Generator, fmt.Sprintf("must be %s or %s", diffusion.GeneratorCPU, diffusion.GeneratorCUDA)}
 	case !(r.GuidanceScale >= 0 && r.GuidanceScale <= math.MaxFloat32):
 		return &RequestError{"guidanceScale", r.GuidanceScale, "must be a number from 0 up; 1 or less turns guidance off"}
+	}
+	for _, share := range []struct {
+		field string
+		value float64
+	}{{"guidanceRescale", r.GuidanceRescale}, {"eta", r.Eta}, {"strength", r.Strength}} {
+		if !(share.value >= 0 && share.value <= 1) {
+			return &RequestError{share.field, share.value, "must be a number from 0 to 1"}
+		}
 	}
 	return nil
 }
 
 // resolveSize fills in the model's own size and checks what is asked for.
 func (p parts) resolveSize(r *Request) error {
-	scale := p.config.VAE.Scale()
+	scale, multiple := p.config.VAE.Scale(), p.config.SizeMultiple()
 	own := p.config.UNet.SampleSize * scale
 	sample, _ := p.unet.Graph().Input(inputSample)
 	for i, side := range []struct {
@@ -83,19 +108,18 @@ func (p parts) resolveSize(r *Request) error {
 		if *side.value == 0 {
 			*side.value = own
 		}
-		if v := *side.value; v < scale || v > maxSide || v%scale != 0 {
-			return &RequestError{side.field, v, fmt.Sprintf("must be a multiple of %d from %d to %d for this model, such as %d", scale, scale, maxSide, own)}
-		}
-		if len(sample.Shape) == 4 && sample.Shape[2+i] > 0 && sample.Shape[2+i] != int64(*side.value/scale) {
-			return &RequestError{side.field, *side.value, fmt.Sprintf("must be %d: the model was exported for this size alone", sample.Shape[2+i]*int64(scale))}
+		v := *side.value
+		if only := fixed(sample, 2+i, 0) * scale; only > 0 && v != only {
+			return &RequestError{side.field, v, fmt.Sprintf("must be %d: the model was exported for this size alone", only)}
+		} else if only == 0 && (v < multiple || v > maxSide || v%multiple != 0) {
+			return &RequestError{side.field, v, fmt.Sprintf("must be a multiple of %d from %d to %d for this model, such as %d", multiple, multiple, maxSide, own)}
 		}
 	}
 	return nil
 }
 
-// resolveScheduler fills in the model's own scheduler and counts the network calls of
-// one picture.
-func (p parts) resolveScheduler(r *Request) (calls int, err error) {
+// resolveScheduler fills in the model's own scheduler, and makes one as for a picture.
+func (p parts) resolveScheduler(r *Request) (diffusion.Scheduler, error) {
 	own := r.Scheduler == ""
 	if own {
 		r.Scheduler = p.scheduler.Class()
@@ -104,19 +128,27 @@ func (p parts) resolveScheduler(r *Request) (calls int, err error) {
 		classes := strings.Join(diffusion.Classes(), ", ")
 		if own {
 			message := fmt.Sprintf("%s is not supported; name one of these in the request: %s", r.Scheduler, classes)
-			return 0, &ModelError{File: modelstore.SchedulerFile, Field: "_class_name", Message: message}
+			return nil, &ModelError{File: modelstore.SchedulerFile, Field: "_class_name", Message: message}
 		}
-		return 0, &RequestError{"scheduler", r.Scheduler, "must be one of " + classes}
+		return nil, &RequestError{"scheduler", r.Scheduler, "must be one of " + classes}
 	}
-	scheduler, err := diffusion.New(r.Scheduler, *p.scheduler, diffusion.Run{Steps: r.Steps})
+	scheduler, err := diffusion.New(r.Scheduler, *p.scheduler, r.run())
 	var steps *diffusion.StepsError
 	switch {
 	case errors.As(err, &steps):
-		return 0, &RequestError{"steps", r.Steps, fmt.Sprintf("must be from 1 to %d for this model", steps.Most)}
+		return nil, &RequestError{"steps", r.Steps, fmt.Sprintf("must be from 1 to %d for this model", steps.Most)}
 	case err != nil:
-		return 0, schedulerError(err)
+		return nil, schedulerError(err)
 	}
-	return len(scheduler.Timesteps()), nil
+	return scheduler, nil
+}
+
+// run is what a scheduler is asked for.
+func (r Request) run() diffusion.Run { return diffusion.Run{Steps: r.Steps, Eta: r.Eta} }
+
+// noise is where the numbers of picture k come from.
+func (p plan) noise(k int) (diffusion.Noise, error) {
+	return diffusion.NewGenerator(p.Generator, p.Seed+int64(k))
 }
 
 // parameters are what goes into the file of picture k.

@@ -36,7 +36,8 @@ type Request struct {
 	// Generator is the torch.Generator whose numbers are drawn; empty is
 	// diffusion.GeneratorCPU.
 	Generator diffusion.GeneratorDevice
-	// Width and Height in pixels; 0 is the size the model was trained for.
+	// Width and Height in pixels; 0 is the size the model was trained for, or with Image
+	// that of the picture, less what is over a multiple of what the model can draw.
 	Width, Height int
 	// Scheduler is a diffusers class name; empty is the model's own.
 	Scheduler string
@@ -47,6 +48,11 @@ type Request struct {
 	// Strength above 0 and up to 1 is how much of Image is given up, as diffusers'
 	// strength; 0 is DefaultStrength. Without Image it has no meaning.
 	Strength float64
+	// Preview, unless nil, is called after every call of the denoising network with how
+	// many are done over all pictures, and a rough picture of what there is by then, one
+	// pixel for each latent. Models whose latents are neither Stable Diffusion 1's and 2's
+	// nor XL's have no preview. The callee may keep the picture.
+	Preview func(done int, preview *image.NRGBA)
 }
 
 // DefaultStrength is the strength of image-to-image where a request names none.
