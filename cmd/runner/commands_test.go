@@ -97,7 +97,7 @@ func TestGenerateSaysWhatIsWrong(t *testing.T) {
 		{[]string{"generate", "--model", tiny}, `"prompt" not set`},
 		{append(slices.Clip(good), "-o", "a.jpg"), "--output a.jpg: must end in .png"},
 		{append(slices.Clip(good), "--device", "tpu"), "--device tpu: must be cuda or cpu"},
-		{append(slices.Clip(good), "--width", "17"), "width: 17: must be a multiple of 2"},
+		{append(slices.Clip(good), "--width", "17"), "width: 17: must be a multiple of 4"},
 		{append(slices.Clip(good), "--scheduler", "X"), "scheduler: X: must be one of "},
 		{append(slices.Clip(good), "--steps", "0"), "steps: 0: must be from 1 to 1000"},
 		{append(slices.Clip(good), "--model", "missing"), "missing does not exist"},

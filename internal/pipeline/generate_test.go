@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
 	"math"
 	"strings"
 	"sync"
@@ -38,6 +39,12 @@ func TestRequestsThatCannotWorkNameTheField(t *testing.T) {
 		{"guidanceScale", func(r *Request) { r.GuidanceScale = -1 }, "from 0"},
 		{"guidanceScale", func(r *Request) { r.GuidanceScale = math.NaN() }, "from 0"},
 		{"guidanceScale", func(r *Request) { r.GuidanceScale = math.Inf(1) }, "from 0"},
+		{"guidanceRescale", func(r *Request) { r.GuidanceRescale = 1.5 }, "from 0 to 1"},
+		{"guidanceRescale", func(r *Request) { r.GuidanceRescale = math.NaN() }, "from 0 to 1"},
+		{"eta", func(r *Request) { r.Eta = -0.1 }, "from 0 to 1"},
+		{"strength", func(r *Request) { r.Strength = 1.01 }, "from 0 to 1"},
+		{"strength", func(r *Request) { r.Image, r.Strength = image.NewGray(image.Rect(0, 0, 16, 16)), 0.3 }, "none of 3 steps"},
+		{"generatorDevice", func(r *Request) { r.Generator = "TPU" }, "CPU"},
 		{"width", func(r *Request) { r.Width = 18 }, "multiple of 4"},
 		{"width", func(r *Request) { r.Width = -16 }, "multiple of 4"},
 		{"width", func(r *Request) { r.Width = 1 << 20 }, "4096"},
