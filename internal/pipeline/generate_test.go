@@ -9,11 +9,13 @@ import (
 	"errors"
 	"image"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/diffusion"
 	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
 )
@@ -58,6 +60,51 @@ func TestRequestsThatCannotWorkNameTheField(t *testing.T) {
 		if !errors.As(err, &bad) || bad.Field != c.field || !strings.Contains(bad.Message, c.want) {
 			t.Errorf("%+v: got %v, want a RequestError of %s with %q", r, err, c.field, c.want)
 		}
+	}
+}
+
+// TestNumbersWithoutEffectAreWarnedAbout takes away, one by one, what they need.
+func TestNumbersWithoutEffectAreWarnedAbout(t *testing.T) {
+	p, _ := loadFake(t)
+	for _, c := range []struct {
+		change func(*Request)
+		want   []string
+	}{
+		{func(*Request) {}, nil},
+		{func(r *Request) { r.GuidanceRescale, r.GuidanceScale = 0.7, 1 }, []string{"guidanceRescale: 0.7: has no effect without guidance"}},
+		{func(r *Request) { r.GuidanceRescale = 0.7 }, nil},
+		{func(r *Request) { r.Eta = 0.5 }, []string{"eta: 0.5: has no effect without DDIMScheduler"}},
+		{func(r *Request) { r.Strength = 0.5 }, []string{"strength: 0.5: has no effect without a picture to begin with"}},
+		{func(r *Request) { r.Image, r.Strength = image.NewGray(image.Rect(0, 0, 16, 16)), 0.5 }, nil},
+	} {
+		r := request()
+		c.change(&r)
+		plan, err := p.current().plan(r)
+		if err != nil || !slices.Equal(plan.warnings, c.want) {
+			t.Errorf("%+v: got %q (%v), want %q", r, plan.warnings, err, c.want)
+		}
+	}
+}
+
+// TestGeneratorsDrawOtherNumbers compares pictures of one seed.
+func TestGeneratorsDrawOtherNumbers(t *testing.T) {
+	p := loadTest(t, tiny)
+	draw := func(generator diffusion.GeneratorDevice) []uint8 {
+		t.Helper()
+		r := request()
+		r.Generator = generator
+		result, err := p.Generate(t.Context(), r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return result.Pictures[0].Image.Pix
+	}
+	cpu := draw("")
+	if !bytes.Equal(cpu, draw(diffusion.GeneratorCPU)) {
+		t.Error("the CPU's numbers are not the default")
+	}
+	if bytes.Equal(cpu, draw(diffusion.GeneratorCUDA)) {
+		t.Error("the device of the generator has no effect")
 	}
 }
 

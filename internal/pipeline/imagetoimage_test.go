@@ -125,7 +125,7 @@ func TestBeginningWithAPictureIsReproducible(t *testing.T) {
 		r.Image = readPNG(t, filepath.Join(goldensDir, "layouts", "source.png"))
 		change(&r)
 		done := 0
-		pictures, err := p.Generate(t.Context(), r, func(now, total int) {
+		result, err := p.Generate(t.Context(), r, func(now, total int) {
 			if done++; now != done || total != 2*r.Images { // int(3 * 0.8) steps each.
 				t.Errorf("observed %d of %d", now, total)
 			}
@@ -133,7 +133,7 @@ func TestBeginningWithAPictureIsReproducible(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pictures
+		return result.Pictures
 	}
 	batch := draw(func(r *Request) { r.Images = 2 })
 	for k, picture := range batch {
@@ -267,11 +267,11 @@ func TestGuidanceIsRescaledOnlyWhereThereIsGuidance(t *testing.T) {
 		t.Helper()
 		r := request()
 		r.GuidanceScale, r.GuidanceRescale = guidance, rescale
-		pictures, err := p.Generate(t.Context(), r, nil)
+		result, err := p.Generate(t.Context(), r, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return pictures[0].Image.Pix
+		return result.Pictures[0].Image.Pix
 	}
 	if !bytes.Equal(draw(1, 0), draw(1, 0.7)) {
 		t.Error("it has an effect without guidance")

@@ -63,14 +63,16 @@ func (p parts) plan(r Request) (plan, error) {
 		return plan{}, err
 	}
 	scale := p.config.VAE.Scale()
-	return plan{
+	resolved := plan{
 		Request: r,
 		guided:  r.GuidanceScale > 1 && p.extras.guidance == 0,
 		latent:  [3]int{p.config.UNet.InChannels, r.Height / scale, r.Width / scale},
 		begin:   begin,
 		calls:   len(scheduler.Timesteps()) - begin,
 		tiled:   r.Width*r.Height > mostUntiledPixels,
-	}, nil
+	}
+	resolved.warnings = resolved.unused()
+	return resolved, nil
 }
 
 // checkNumbers checks what does not depend on the model.
