@@ -87,7 +87,7 @@ func TestPicturesThatCannotBeBegunWith(t *testing.T) {
 	without := func(t *testing.T) Model {
 		t.Helper()
 		m := copyModel(t)
-		remove(t, filepath.Join(m.Dir, modelstore.VAEEncoder))
+		remove(t, filepath.Join(m.Dir, modelstore.GraphFile(modelstore.VAEEncoder)))
 		return m
 	}
 	for _, c := range []struct {
