@@ -8,6 +8,48 @@ import "math"
 // maxTrainSteps bounds the tables; published models have 1000 training steps.
 const maxTrainSteps = 100_000
 
+// leastLeft is the least share of the picture that may be left at the end of the
+// training. Below, sigmas overflow float32 once they are multiplied with each other.
+const leastLeft = 1e-15
+
+// Ways to spread the noise over the training.
+const (
+	scheduleLinear       = "linear"
+	scheduleScaledLinear = "scaled_linear"
+	scheduleCosine       = "squaredcos_cap_v2"
+	scheduleExp          = "exp"
+	scheduleLaplace      = "laplace"
+	scheduleSigmoid      = "sigmoid"
+)
+
+// zeroSNR is what a class makes of rescale_betas_zero_snr.
+type zeroSNR int
+
+const (
+	// zeroSNRUnknown ignores the option, as classes do that don't have it.
+	zeroSNRUnknown zeroSNR = iota
+	// zeroSNRFloored leaves so little of the picture at the last timestep that it is as good
+	// as nothing, but sigma stays finite.
+	zeroSNRFloored
+	// zeroSNRExact leaves nothing.
+	zeroSNRExact
+)
+
+// trainingOptions says what a class has of the options that describe the training's noise.
+type trainingOptions struct {
+	// start, end and schedule apply where they are left out.
+	start, end float64
+	schedule   string
+	// schedules beside those that all classes have.
+	schedules []string
+	zeroSNR   zeroSNR
+}
+
+// usualTraining are the options of most classes.
+func usualTraining(snr zeroSNR) trainingOptions {
+	return trainingOptions{start: 0.0001, end: 0.02, schedule: scheduleLinear, zeroSNR: snr}
+}
+
 // training is what every scheduler derives from the noise of the training: float32, as
 // in torch, and indexed by training timestep.
 type training struct {
@@ -17,43 +59,88 @@ type training struct {
 }
 
 // readTraining reads the options that describe the training's noise.
-func readTraining(o *options) training {
+func readTraining(o *options, known trainingOptions) training {
 	steps := o.integer("num_train_timesteps", 1000, 2, maxTrainSteps)
-	start := o.real("beta_start", 0.0001, 0, 1)
-	end := o.real("beta_end", 0.02, 0, 1)
-	schedule := o.choice("beta_schedule", "linear", "scaled_linear", "squaredcos_cap_v2")
-	zeroSNR := o.flag("rescale_betas_zero_snr")
-	var betas []float32
-	switch given := o.betas(); {
-	case o.err != nil:
+	start := o.real("beta_start", known.start, 0, 1)
+	end := o.real("beta_end", known.end, 0, 1)
+	schedules := append([]string{scheduleLinear, scheduleScaledLinear, scheduleCosine}, known.schedules...)
+	schedule := o.choiceOr("beta_schedule", known.schedule, schedules...)
+	betas, field := o.betas(), "trained_betas"
+	if o.err != nil {
 		return training{}
-	case given != nil:
-		betas = given
-	case schedule == "scaled_linear":
-		betas = linspace(math.Sqrt(start), math.Sqrt(end), steps)
-		for i, b := range betas {
-			betas[i] = b * b
-		}
-	case schedule == "squaredcos_cap_v2":
-		betas = cosineBetas(steps)
-	default:
-		betas = linspace(start, end, steps)
 	}
-	if zeroSNR {
+	if betas == nil {
+		betas, field = scheduledBetas(schedule, start, end, steps), "beta_schedule"
+	}
+	rescaled := known.zeroSNR != zeroSNRUnknown && o.flag("rescale_betas_zero_snr")
+	if rescaled {
 		betas = rescaleZeroTerminalSNR(betas)
 	}
 	t := training{steps: steps, alphasCumprod: cumprod(complements(betas))}
-	if zeroSNR {
-		// As good as nothing is left of the picture, but sigma stays finite.
+	t.checkFall(o, field, rescaled)
+	if rescaled && known.zeroSNR == zeroSNRFloored {
 		t.alphasCumprod[len(betas)-1] = 1.0 / (1 << 24)
 	}
 	return t
 }
 
+// scheduledBetas gives the noise of each training timestep.
+func scheduledBetas(schedule string, start, end float64, steps int) []float32 {
+	switch schedule {
+	case scheduleScaledLinear:
+		betas := linspace(math.Sqrt(start), math.Sqrt(end), steps)
+		for i, b := range betas {
+			betas[i] = b * b
+		}
+		return betas
+	case scheduleSigmoid:
+		betas := linspace(-6, 6, steps)
+		for i, b := range betas {
+			betas[i] = float32(1/(1+exp32(-b))*float32(end-start)) + float32(start)
+		}
+		return betas
+	case scheduleCosine:
+		return fallingBetas(steps, cosineLeft)
+	case scheduleExp:
+		return fallingBetas(steps, func(t float64) float64 { return math.Exp(-12 * t) })
+	case scheduleLaplace:
+		return fallingBetas(steps, laplaceLeft)
+	}
+	return linspace(start, end, steps)
+}
+
+// checkFall refuses betas that float32 can't do with: so small that a timestep has no
+// more noise than the one before, or so large that nothing is left of the picture before
+// the end. rescaled says that nothing is to be left at the end.
+func (t training) checkFall(o *options, field string, rescaled bool) {
+	before := float32(1)
+	for i, a := range t.alphasCumprod {
+		end := rescaled && i == len(t.alphasCumprod)-1
+		switch {
+		case !(a < before):
+			o.fail(field, "adds no noise that float32 can tell at timestep %d; betas must be larger", i)
+			return
+		case a < leastLeft && !end:
+			o.fail(field, "leaves nothing of the picture at timestep %d; betas must be smaller, or fewer", i)
+			return
+		}
+		before = a
+	}
+}
+
+// left is the share of the picture that is left at a timestep. −1, which trailing spacing
+// can end with, is the last of the training, as Python's indices have it.
+func (t training) left(timestep int) float32 {
+	if timestep < 0 {
+		timestep += len(t.alphasCumprod)
+	}
+	return t.alphasCumprod[timestep]
+}
+
 // check refuses more steps than the training had, or none.
 func (t training) check(run Run) error {
 	if run.Steps < 1 || run.Steps > t.steps {
-		return &StepsError{Steps: run.Steps, Most: t.steps}
+		return &StepsError{Steps: run.Steps, Least: 1, Most: t.steps}
 	}
 	return nil
 }
@@ -96,19 +183,30 @@ func linspace(start, end float64, n int) []float32 {
 	return out
 }
 
-// cosineBetas is Glide's schedule: what is left of the picture follows a squared cosine.
-func cosineBetas(steps int) []float32 {
+// fallingBetas makes what is left of the picture follow a function of the training's time
+// from 0 to 1.
+func fallingBetas(steps int, left func(float64) float64) []float32 {
 	const most = 0.999
-	left := func(t float64) float64 {
-		c := math.Cos((t + 0.008) / 1.008 * math.Pi / 2)
-		return c * c
-	}
 	betas := make([]float32, steps)
 	for i := range betas {
 		from, to := float64(i)/float64(steps), float64(i+1)/float64(steps)
 		betas[i] = float32(min(1-left(to)/left(from), most))
 	}
 	return betas
+}
+
+// cosineLeft is Glide's schedule, a squared cosine.
+func cosineLeft(t float64) float64 {
+	c := math.Cos((t + 0.008) / 1.008 * math.Pi / 2)
+	return c * c
+}
+
+// laplaceLeft spreads the logarithm of the signal-to-noise ratio as Laplace's
+// distribution (table 1 of arXiv:2407.03297).
+func laplaceLeft(t float64) float64 {
+	logSNR := -0.5 * math.Copysign(1, 0.5-t) * math.Log(1-2*math.Abs(0.5-t)+1e-6)
+	snr := math.Exp(logSNR)
+	return math.Sqrt(snr / (1 + snr))
 }
 
 // rescaleZeroTerminalSNR shifts and scales the betas so that nothing is left of the

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 )
@@ -180,14 +179,26 @@ func (o *options) real(field string, otherwise, above, below float64) float64 {
 	return v
 }
 
-// optionalReal reads a positive number that may be left out.
-func (o *options) optionalReal(field string) *float64 {
+// share reads a number from 0 to 1.
+func (o *options) share(field string, otherwise float64) float64 {
+	v := otherwise
+	o.read(field, &v, "a number")
+	if !(v >= 0 && v <= 1) {
+		o.fail(field, "is %v; must be from 0 to 1", v)
+	}
+	return v
+}
+
+// optionalSigma reads a standard deviation that may be left out. The bounds keep what is
+// computed of it within float32.
+func (o *options) optionalSigma(field string) *float64 {
+	const least, most = 1e-9, 1e9
 	var v float64
 	if !o.read(field, &v, "a number or null") {
 		return nil
 	}
-	if !(v > 0 && v < math.MaxFloat32) {
-		o.fail(field, "is %v; must be above 0", v)
+	if !(v >= least && v <= most) {
+		o.fail(field, "is %v; must be from %v to %v", v, least, most)
 	}
 	return &v
 }

@@ -17,6 +17,7 @@ type dpmFormula struct {
 	algorithm string
 	// heun is the other kind of second order than midpoint.
 	heun bool
+	clip clipping
 }
 
 // readDPMFormula reads which of the algorithms is meant.
@@ -25,6 +26,7 @@ func readDPMFormula(o *options, algorithms ...string) dpmFormula {
 		algorithm: o.choice("algorithm_type", append(algorithms, "deis")...),
 		// Types of other solvers stand for midpoint, as in diffusers.
 		heun: o.choice("solver_type", "midpoint", "heun", "logrho", "bh1", "bh2") == "heun",
+		clip: readThresholding(o),
 	}
 	if f.algorithm == "deis" {
 		f.algorithm = solverPlus // As diffusers takes DEIS' configurations.
@@ -50,9 +52,17 @@ func (f dpmFormula) predictsPicture() bool {
 // convert gives what is integrated, in a new slice.
 func (f dpmFormula) convert(at level, kind string, sample, prediction []float32) []float32 {
 	if f.predictsPicture() {
-		return at.original(kind, sample, prediction)
+		picture := at.original(kind, sample, prediction)
+		f.clip.apply(picture)
+		return picture
 	}
-	return at.noise(kind, sample, prediction)
+	noise := at.noise(kind, sample, prediction)
+	if !f.clip.dynamic {
+		return noise
+	}
+	picture := at.original(predictEpsilon, sample, noise)
+	f.clip.apply(picture)
+	return at.noise(predictSample, sample, picture)
 }
 
 // draw gives the n numbers of noise of a step, or nothing where a step adds none.
@@ -91,14 +101,14 @@ func (f dpmFormula) weights(from, to level) weights {
 		return weights{
 			sample: to.sigma / from.sigma * exp32(-h),
 			d0:     to.alpha * e, d1: to.alpha * (e/(-2*h) + 1), d2: to.alpha * ((e-2*h)/(4*h*h) - 0.5),
-			noise: to.sigma * sqrt32(e),
+			noise: to.sigma * sqrt32(max(0, e)),
 		}
 	}
 	e := exp32(h) - 1
 	return weights{
 		sample: to.alpha / from.alpha,
 		d0:     -2 * to.sigma * e, d1: -2 * to.sigma * (e/h - 1),
-		noise: to.sigma * sqrt32(exp32(2*h)-1),
+		noise: to.sigma * sqrt32(max(0, exp32(2*h)-1)),
 	}
 }
 
@@ -106,6 +116,9 @@ func (f dpmFormula) weights(from, to level) weights {
 // was predicted at the points is in latest; both begin with the oldest.
 func (f dpmFormula) multistep(to level, points []level, latest [][]float32, sample, noise []float32) {
 	last := len(points) - 1
+	if points[last].same(to) {
+		return
+	}
 	w := f.weights(points[last], to)
 	h := to.lambda - points[last].lambda
 	switch len(points) {
@@ -131,6 +144,9 @@ func (f dpmFormula) multistep(to level, points []level, latest [][]float32, samp
 
 // singlestep takes the sample, in place, from the first of the points to the level to.
 func (f dpmFormula) singlestep(to level, points []level, latest [][]float32, sample, noise []float32) {
+	if points[0].same(to) {
+		return
+	}
 	w := f.weights(points[0], to)
 	h := to.lambda - points[0].lambda
 	switch len(points) {

@@ -6,15 +6,13 @@ package diffusion
 // dpmMultistep integrates with the predictions of up to three timesteps, one network call
 // a step (arXiv:2206.00927 and 2211.01095); DPMSolverMultistepScheduler of diffusers.
 type dpmMultistep struct {
+	levelled
 	formula    dpmFormula
 	prediction string
 	order      int
-	timesteps  []float32
-	levels     []level
 	// lowerFinal ends few steps with lower orders; eulerFinal takes order 1 in the last.
 	lowerFinal, eulerFinal bool
-	// converted has what was predicted, the latest last.
-	converted [][]float32
+	history
 }
 
 // readDPMMultistep reads the options of DPMSolverMultistepScheduler.
@@ -32,40 +30,23 @@ func readDPMMultistep(o *options) func(Run) (Scheduler, error) {
 	s.formula = readDPMFormula(o, solverPlus, solverPlain, solverPlusSDE, solverSDE)
 	s.formula.refuse(o, schedule.endAtLeast, s.order)
 	return func(run Run) (Scheduler, error) {
-		if err := schedule.train.check(run); err != nil {
+		common, err := schedule.run(run)
+		if err != nil {
 			return nil, err
 		}
 		made := s
-		var sigmas []float32
-		made.timesteps, sigmas = schedule.run(run.Steps)
-		made.levels = levels(sigmas)
+		made.levelled = common
 		return &made, nil
 	}
 }
 
-// Timesteps are one a step, or by rounding one more; with Karras sigmas some may repeat.
-func (s *dpmMultistep) Timesteps() []float32 { return s.timesteps }
-
-// Order is one call a step.
-func (s *dpmMultistep) Order() int { return 1 }
-
-// InitNoiseSigma is 1: samples keep the variance of the noise.
-func (s *dpmMultistep) InitNoiseSigma() float32 { return 1 }
-
-// ScaleModelInput copies.
-func (s *dpmMultistep) ScaleModelInput(_ int, dst, sample []float32) { copy(dst, sample) }
-
 // Step integrates from timestep i to the next with the highest order that the
 // predictions so far, and stability near the end, allow.
 func (s *dpmMultistep) Step(i int, sample, prediction []float32, noise Noise) {
-	s.converted = append(s.converted, s.formula.convert(s.levels[i], s.prediction, sample, prediction))
-	if len(s.converted) > s.order {
-		s.converted = s.converted[1:]
-	}
+	s.add(s.formula.convert(s.levels[i], s.prediction, sample, prediction), s.order, s.stays(i))
 	order := s.orderAt(i)
 	drawn := s.formula.draw(len(sample), noise)
-	points, latest := recent(s.levels, i, order), s.converted[len(s.converted)-order:]
-	s.formula.multistep(s.levels[i+1], points, latest, sample, drawn)
+	s.formula.multistep(s.levels[i+1], recent(s.levels, i, order), s.latest(order), sample, drawn)
 }
 
 // orderAt is the order of the step from timestep i.
@@ -81,5 +62,20 @@ func (s *dpmMultistep) orderAt(i int) int {
 	return len(s.converted)
 }
 
-// AddNoise mixes noise in at the timestep's level.
-func (s *dpmMultistep) AddNoise(i int, original, noise []float32) { s.levels[i].add(original, noise) }
+// history has what was predicted, the latest last.
+type history struct{ converted [][]float32 }
+
+// add keeps as many predictions as the order. Where the sample did not move, nothing can
+// be learnt from the ones before.
+func (h *history) add(converted []float32, order int, stayed bool) {
+	if stayed {
+		h.converted = nil
+	}
+	h.converted = append(h.converted, converted)
+	if len(h.converted) > order {
+		h.converted = h.converted[1:]
+	}
+}
+
+// latest gives the last n predictions.
+func (h *history) latest(n int) [][]float32 { return h.converted[len(h.converted)-n:] }

@@ -9,23 +9,21 @@ import "slices"
 // that it began with, one network call a timestep (arXiv:2206.00927 and 2211.01095);
 // DPMSolverSinglestepScheduler of diffusers.
 type dpmSinglestep struct {
+	levelled
 	formula    dpmFormula
 	prediction string
 	order      int
 	lowerFinal bool
-	timesteps  []float32
-	levels     []level
 	// orders has the order of the step from each timestep.
 	orders []int
-	// converted has what was predicted, the latest last, and start the sample that the
-	// group began with.
-	converted [][]float32
-	start     []float32
+	history
+	// start is the sample that the group began with.
+	start []float32
 }
 
 // readDPMSinglestep reads the options of DPMSolverSinglestepScheduler.
 func readDPMSinglestep(o *options) func(Run) (Scheduler, error) {
-	schedule := readDPMSigmas(o)
+	schedule := readDPMSigmas(o, zeroSNRUnknown)
 	schedule.roundAll = true
 	schedule.readClipping(o)
 	s := dpmSinglestep{
@@ -35,14 +33,17 @@ func readDPMSinglestep(o *options) func(Run) (Scheduler, error) {
 	}
 	s.formula = readDPMFormula(o, solverPlus, solverPlain, solverPlusSDE)
 	s.formula.refuse(o, schedule.endAtLeast, s.order)
+	if s.formula.clip.dynamic && !s.formula.predictsPicture() {
+		// diffusers fails in the first step.
+		o.fail("thresholding", "is true, which algorithm_type %s can't do here; must be false", s.formula.algorithm)
+	}
 	return func(run Run) (Scheduler, error) {
-		if err := schedule.train.check(run); err != nil {
+		common, err := schedule.run(run)
+		if err != nil {
 			return nil, err
 		}
 		made := s
-		var sigmas []float32
-		made.timesteps, sigmas = schedule.run(run.Steps)
-		made.levels = levels(sigmas)
+		made.levelled = common
 		// Steps that don't fill groups, and an end at 0, need lower orders in any case.
 		lower := s.lowerFinal || run.Steps%s.order != 0 || !schedule.endAtLeast
 		made.orders = singlestepOrders(run.Steps, s.order, lower)
@@ -68,24 +69,9 @@ func singlestepOrders(steps, order int, lower bool) []int {
 	return orders
 }
 
-// Timesteps are one a step.
-func (s *dpmSinglestep) Timesteps() []float32 { return s.timesteps }
-
-// Order is one call a step.
-func (s *dpmSinglestep) Order() int { return 1 }
-
-// InitNoiseSigma is 1: samples keep the variance of the noise.
-func (s *dpmSinglestep) InitNoiseSigma() float32 { return 1 }
-
-// ScaleModelInput copies.
-func (s *dpmSinglestep) ScaleModelInput(_ int, dst, sample []float32) { copy(dst, sample) }
-
 // Step integrates from the begin of timestep i's group to the timestep after i.
 func (s *dpmSinglestep) Step(i int, sample, prediction []float32, noise Noise) {
-	s.converted = append(s.converted, s.formula.convert(s.levels[i], s.prediction, sample, prediction))
-	if len(s.converted) > s.order {
-		s.converted = s.converted[1:]
-	}
+	s.add(s.formula.convert(s.levels[i], s.prediction, sample, prediction), s.order, s.stays(i))
 	drawn := s.formula.draw(len(sample), noise)
 	// A run that begins in the middle of a group has too few predictions for it.
 	order := min(s.orders[i], len(s.converted))
@@ -93,12 +79,8 @@ func (s *dpmSinglestep) Step(i int, sample, prediction []float32, noise Noise) {
 		s.start = slices.Clone(sample)
 	}
 	copy(sample, s.start)
-	points, latest := recent(s.levels, i, order), s.converted[len(s.converted)-order:]
-	s.formula.singlestep(s.levels[i+1], points, latest, sample, drawn)
+	s.formula.singlestep(s.levels[i+1], recent(s.levels, i, order), s.latest(order), sample, drawn)
 }
-
-// AddNoise mixes noise in at the timestep's level.
-func (s *dpmSinglestep) AddNoise(i int, original, noise []float32) { s.levels[i].add(original, noise) }
 
 // recent gives the levels of the timesteps up to i, as many as the order, the oldest first.
 func recent(all []level, i, order int) []level { return all[i+1-order : i+1] }

@@ -32,7 +32,8 @@ type Run struct {
 // InitNoiseSigma, as diffusers' set_begin_index has it.
 type Scheduler interface {
 	// Timesteps are what the network is to be called with, one call each: as many as
-	// the steps asked for, or more where a method calls twice in a step.
+	// the steps asked for, more where a method calls twice in a step or rounding makes
+	// one more, or fewer where clipping leaves the noisiest out.
 	Timesteps() []float32
 	// Order is how many calls of the network image-to-image counts as one step.
 	Order() int

@@ -54,7 +54,7 @@ func logLinearSigmas(table []float32, steps int) []float64 {
 func karrasSigmas(most, least float64, steps int) []float64 {
 	const rho = 7.0
 	from, to := math.Pow(most, 1/rho), math.Pow(least, 1/rho)
-	out := ramp(steps)
+	out := linspace64(0, 1, steps)
 	for i, r := range out {
 		out[i] = math.Pow(from+float64(r*(to-from)), rho)
 	}
@@ -64,18 +64,26 @@ func karrasSigmas(most, least float64, steps int) []float64 {
 // exponentialSigmas falls from most to least in equal ratios.
 func exponentialSigmas(most, least float64, steps int) []float64 {
 	from, to := math.Log(most), math.Log(least)
-	out := ramp(steps)
-	for i, r := range out {
-		out[i] = math.Exp(from + float64(r*(to-from)))
+	out := linspace64(from, to, steps)
+	for i, l := range out {
+		out[i] = math.Exp(l)
 	}
 	return out
 }
 
-// ramp is numpy.linspace(0, 1, n).
-func ramp(n int) []float64 {
+// linspace64 is numpy.linspace(start, end, n).
+func linspace64(start, end float64, n int) []float64 {
 	out := make([]float64, n)
-	for i := 1; i < n; i++ {
-		out[i] = float64(i) / float64(n-1)
+	step := (end - start) / float64(n-1)
+	for i := range out {
+		switch {
+		case i == 0:
+			out[i] = start
+		case i == n-1:
+			out[i] = end
+		default:
+			out[i] = float64(float64(i)*step) + start
+		}
 	}
 	return out
 }
@@ -117,3 +125,7 @@ func toFloat32(values []float64) []float32 {
 	}
 	return out
 }
+
+func log32(v float32) float32 { return float32(math.Log(float64(v))) }
+
+func exp32(v float32) float32 { return float32(math.Exp(float64(v))) }

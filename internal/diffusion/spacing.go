@@ -3,11 +3,16 @@
 
 package diffusion
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Ways to pick the timesteps of a run among those of the training (table 2 of
 // arXiv:2305.08891).
 const (
+	fieldSpacing = "timestep_spacing"
+
 	spacingLinspace = "linspace"
 	spacingLeading  = "leading"
 	spacingTrailing = "trailing"
@@ -29,17 +34,27 @@ func spacedTimesteps(spacing string, trainSteps, steps, offset int) []float64 {
 // linspaceTimesteps goes from the last training step to 0 in equal parts. The numbers
 // are rounded to float32, as numpy.linspace(dtype=float32) gives them.
 func linspaceTimesteps(trainSteps, steps int) []float64 {
-	out := make([]float64, steps)
-	last := float64(trainSteps - 1)
-	for i := range out {
-		out[steps-1-i] = float64(float32(float64(i) * (last / float64(steps-1))))
-	}
-	if steps == 1 {
-		out[0] = 0
-	} else {
-		out[0] = last
+	out := evenTimesteps(trainSteps, steps)
+	for i, t := range out {
+		out[i] = float64(float32(t))
 	}
 	return out
+}
+
+// evenTimesteps is numpy.linspace(0, trainSteps-1, steps), from the last down. One step
+// is at 0.
+func evenTimesteps(trainSteps, steps int) []float64 {
+	out := linspace64(0, float64(trainSteps-1), steps)
+	slices.Reverse(out)
+	return out
+}
+
+// roundAll rounds to whole numbers, halves to even.
+func roundAll(values []float64) []float64 {
+	for i, v := range values {
+		values[i] = math.RoundToEven(v)
+	}
+	return values
 }
 
 // leadingTimesteps are whole multiples of the ratio, shifted by the offset.

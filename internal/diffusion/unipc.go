@@ -12,7 +12,9 @@ import (
 // corrects it once the network was called there, one network call a step
 // (arXiv:2302.04867); UniPCMultistepScheduler of diffusers.
 type unipc struct {
+	levelled
 	prediction string
+	clip       clipping
 	// picture says that the picture is integrated, not the noise; bh1 is the other kind
 	// of B(h) than bh2.
 	picture, bh1 bool
@@ -20,10 +22,7 @@ type unipc struct {
 	lowerFinal   bool
 	// uncorrected are the indices of steps that are left as they were predicted.
 	uncorrected []int
-	timesteps   []float32
-	levels      []level
-	// converted has what was predicted, the latest last.
-	converted [][]float32
+	history
 	// start is the sample of the step before, once there was one, and lastOrder its order.
 	start     []float32
 	lastOrder int
@@ -32,10 +31,11 @@ type unipc struct {
 // readUniPC reads the options of UniPCMultistepScheduler.
 func readUniPC(o *options) func(Run) (Scheduler, error) {
 	schedule := readDPMSchedule(o)
-	schedule.roundAll = true
-	schedule.least, schedule.most = o.optionalReal("sigma_min"), o.optionalReal("sigma_max")
+	schedule.roundAll, schedule.endAtBent = true, true
+	schedule.bending.readEnds(o)
 	s := unipc{
 		prediction: readPrediction(o),
+		clip:       readThresholding(o),
 		picture:    o.flagOr("predict_x0", true),
 		order:      o.integer("solver_order", 2, 1, 3),
 		lowerFinal: o.flagOr("lower_order_final", true),
@@ -45,46 +45,43 @@ func readUniPC(o *options) func(Run) (Scheduler, error) {
 	o.read("disable_corrector", &s.uncorrected, "a list of whole numbers")
 	o.refuse("solver_p", nil)
 	o.refuse("use_dynamic_shifting", false)
+	o.refuse("shift_terminal", nil)
+	if !schedule.endAtLeast {
+		s.refuseEnd(o)
+	}
 	return func(run Run) (Scheduler, error) {
-		if err := schedule.train.check(run); err != nil {
+		common, err := schedule.run(run)
+		if err != nil {
 			return nil, err
 		}
 		made := s
-		var sigmas []float32
-		made.timesteps, sigmas = schedule.run(run.Steps)
-		made.levels = levels(sigmas)
+		made.levelled = common
 		return &made, nil
 	}
 }
 
-// Timesteps are one a step, or by rounding one more; with Karras sigmas some may repeat.
-func (s *unipc) Timesteps() []float32 { return s.timesteps }
-
-// Order is one call a step.
-func (s *unipc) Order() int { return 1 }
-
-// InitNoiseSigma is 1: samples keep the variance of the noise.
-func (s *unipc) InitNoiseSigma() float32 { return 1 }
-
-// ScaleModelInput copies.
-func (s *unipc) ScaleModelInput(_ int, dst, sample []float32) { copy(dst, sample) }
+// refuseEnd refuses what can't end at sigma 0, where diffusers gets NaN.
+func (s *unipc) refuseEnd(o *options) {
+	const field, message = "final_sigmas_type", "is zero, which %s can't end at; must be sigma_min"
+	switch {
+	case !s.picture:
+		o.fail(field, message, "predict_x0 false")
+	case s.bh1:
+		o.fail(field, message, "solver_type bh1")
+	case !s.lowerFinal && s.order > 1:
+		o.fail(field, message, "lower_order_final false")
+	}
+}
 
 // Step corrects the sample of timestep i with what was predicted there, and goes on to
 // the next timestep.
 func (s *unipc) Step(i int, sample, prediction []float32, _ Noise) {
-	convert := s.levels[i].noise
-	if s.picture {
-		convert = s.levels[i].original
-	}
-	converted := convert(s.prediction, sample, prediction)
+	converted := s.convert(s.levels[i], sample, prediction)
 	if s.start != nil && !slices.Contains(s.uncorrected, i-1) {
 		copy(sample, s.start)
 		s.update(i-1, s.lastOrder, sample, converted)
 	}
-	s.converted = append(s.converted, converted)
-	if len(s.converted) > s.order {
-		s.converted = s.converted[1:]
-	}
+	s.add(converted, s.order, s.stays(i))
 	order := len(s.converted)
 	if s.lowerFinal {
 		order = min(order, len(s.timesteps)-i)
@@ -94,13 +91,23 @@ func (s *unipc) Step(i int, sample, prediction []float32, _ Noise) {
 	s.update(i, order, sample, nil)
 }
 
-// AddNoise mixes noise in at the timestep's level.
-func (s *unipc) AddNoise(i int, original, noise []float32) { s.levels[i].add(original, noise) }
+// convert gives what is integrated, in a new slice.
+func (s *unipc) convert(at level, sample, prediction []float32) []float32 {
+	if !s.picture {
+		return at.noise(s.prediction, sample, prediction)
+	}
+	picture := at.original(s.prediction, sample, prediction)
+	s.clip.apply(picture)
+	return picture
+}
 
 // update takes the sample, in place, from timestep i to the next: as the predictor does,
 // or as the corrector does where next, what was predicted after the step, is known.
 func (s *unipc) update(i, order int, sample, next []float32) {
 	from, to := s.levels[i], s.levels[i+1]
+	if from.same(to) {
+		return
+	}
 	h := to.lambda - from.lambda
 	ratio, scale, way := to.alpha/from.alpha, to.sigma, h
 	if s.picture {

@@ -138,7 +138,7 @@ func (p parts) resolveScheduler(r *Request) (diffusion.Scheduler, error) {
 	var steps *diffusion.StepsError
 	switch {
 	case errors.As(err, &steps):
-		return nil, &RequestError{"steps", r.Steps, fmt.Sprintf("must be from 1 to %d for this model", steps.Most)}
+		return nil, &RequestError{"steps", r.Steps, fmt.Sprintf("must be from %d to %d for this model", steps.Least, steps.Most)}
 	case err != nil:
 		return nil, schedulerError(err)
 	}
