@@ -54,10 +54,11 @@ type reader func(*options) func(Run) (Scheduler, error)
 
 // readers has the schedulers by their classes in diffusers.
 var readers = map[string]reader{
-	"DPMSolverMultistepScheduler":  readDPMMultistep,
-	"DPMSolverSinglestepScheduler": readDPMSinglestep,
-	"EulerDiscreteScheduler":       readEulerDiscrete,
-	"UniPCMultistepScheduler":      readUniPC,
+	"DPMSolverMultistepScheduler":     readDPMMultistep,
+	"DPMSolverSinglestepScheduler":    readDPMSinglestep,
+	"EulerAncestralDiscreteScheduler": readEulerAncestral,
+	"EulerDiscreteScheduler":          readEulerDiscrete,
+	"UniPCMultistepScheduler":         readUniPC,
 }
 
 // Classes are the scheduler classes that New makes, by their names in diffusers.
