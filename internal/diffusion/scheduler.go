@@ -58,6 +58,7 @@ var readers = map[string]reader{
 	"DPMSolverSinglestepScheduler":    readDPMSinglestep,
 	"EulerAncestralDiscreteScheduler": readEulerAncestral,
 	"EulerDiscreteScheduler":          readEulerDiscrete,
+	"HeunDiscreteScheduler":           readHeun,
 	"UniPCMultistepScheduler":         readUniPC,
 }
 
