@@ -59,6 +59,7 @@ var readers = map[string]reader{
 	"EulerAncestralDiscreteScheduler": readEulerAncestral,
 	"EulerDiscreteScheduler":          readEulerDiscrete,
 	"HeunDiscreteScheduler":           readHeun,
+	"LMSDiscreteScheduler":            readLMS,
 	"UniPCMultistepScheduler":         readUniPC,
 }
 
