@@ -54,6 +54,7 @@ type reader func(*options) func(Run) (Scheduler, error)
 
 // readers has the schedulers by their classes in diffusers.
 var readers = map[string]reader{
+	"DDIMScheduler":                   readDDIM,
 	"DPMSolverMultistepScheduler":     readDPMMultistep,
 	"DPMSolverSinglestepScheduler":    readDPMSinglestep,
 	"EulerAncestralDiscreteScheduler": readEulerAncestral,
