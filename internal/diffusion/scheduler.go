@@ -55,6 +55,7 @@ type reader func(*options) func(Run) (Scheduler, error)
 // readers has the schedulers by their classes in diffusers.
 var readers = map[string]reader{
 	"DDIMScheduler":                   readDDIM,
+	"DDPMScheduler":                   readDDPM,
 	"DPMSolverMultistepScheduler":     readDPMMultistep,
 	"DPMSolverSinglestepScheduler":    readDPMSinglestep,
 	"EulerAncestralDiscreteScheduler": readEulerAncestral,
