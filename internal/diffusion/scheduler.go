@@ -62,6 +62,7 @@ var readers = map[string]reader{
 	"EulerDiscreteScheduler":          readEulerDiscrete,
 	"HeunDiscreteScheduler":           readHeun,
 	"LMSDiscreteScheduler":            readLMS,
+	"PNDMScheduler":                   readPNDM,
 	"UniPCMultistepScheduler":         readUniPC,
 }
 
