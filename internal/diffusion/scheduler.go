@@ -61,6 +61,7 @@ var readers = map[string]reader{
 	"EulerAncestralDiscreteScheduler": readEulerAncestral,
 	"EulerDiscreteScheduler":          readEulerDiscrete,
 	"HeunDiscreteScheduler":           readHeun,
+	"LCMScheduler":                    readLCM,
 	"LMSDiscreteScheduler":            readLMS,
 	"PNDMScheduler":                   readPNDM,
 	"UniPCMultistepScheduler":         readUniPC,
