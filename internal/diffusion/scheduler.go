@@ -60,6 +60,7 @@ var readers = map[string]reader{
 	"DPMSolverSinglestepScheduler":    readDPMSinglestep,
 	"EulerAncestralDiscreteScheduler": readEulerAncestral,
 	"EulerDiscreteScheduler":          readEulerDiscrete,
+	"FlowMatchEulerDiscreteScheduler": readFlowMatchEuler,
 	"HeunDiscreteScheduler":           readHeun,
 	"LCMScheduler":                    readLCM,
 	"LMSDiscreteScheduler":            readLMS,
