@@ -61,7 +61,7 @@ func (c clipping) apply(picture []float32) {
 	}
 }
 
-// quantile of the absolute values, as torch.quantile interpolates it in float32.
+// quantile of the absolute values, in straight lines between them as torch.quantile has it.
 func (c clipping) quantile(picture []float32) float32 {
 	sorted := make([]float32, len(picture))
 	for k, v := range picture {
@@ -71,9 +71,5 @@ func (c clipping) quantile(picture []float32) float32 {
 	rank := c.ratio * float32(len(sorted)-1)
 	below := min(int(rank), len(sorted)-1)
 	low, high := sorted[below], sorted[min(below+1, len(sorted)-1)]
-	weight := rank - float32(below)
-	if weight < 0.5 {
-		return low + float32(weight*(high-low))
-	}
-	return high - float32((high-low)*(1-weight))
+	return low + float32((rank-float32(below))*(high-low))
 }

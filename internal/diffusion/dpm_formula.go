@@ -144,9 +144,6 @@ func (f dpmFormula) multistep(to level, points []level, latest [][]float32, samp
 
 // singlestep takes the sample, in place, from the first of the points to the level to.
 func (f dpmFormula) singlestep(to level, points []level, latest [][]float32, sample, noise []float32) {
-	if points[0].same(to) {
-		return
-	}
 	w := f.weights(points[0], to)
 	h := to.lambda - points[0].lambda
 	switch len(points) {

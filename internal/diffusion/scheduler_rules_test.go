@@ -218,6 +218,57 @@ func TestThresholdingScalesByAQuantile(t *testing.T) {
 	}
 }
 
+// TestTimestepsThatRepeatChangeNothing covers what rounding can do where steps are as many
+// as the training's.
+func TestTimestepsThatRepeatChangeNothing(t *testing.T) {
+	once, repeated := []float32{9, 4, 2, 1, 0}, []float32{9, 4, 4, 2, 1, 0}
+	for name, make := range map[string]func(sigmas []float32) Scheduler{
+		"LMS": func(sigmas []float32) Scheduler {
+			return &lms{exploding: exploding{prediction: predictEpsilon, timesteps: sigmas[1:], sigmas: sigmas}}
+		},
+		"DPM multistep": func(sigmas []float32) Scheduler {
+			common := levelled{timesteps: sigmas[1:], levels: levels(sigmas)}
+			return &dpmMultistep{levelled: common, formula: dpmFormula{algorithm: solverPlus}, prediction: predictEpsilon, order: 1}
+		},
+		"DPM singlestep": func(sigmas []float32) Scheduler {
+			common := levelled{timesteps: sigmas[1:], levels: levels(sigmas)}
+			return &dpmSinglestep{
+				levelled: common, formula: dpmFormula{algorithm: solverPlus}, prediction: predictEpsilon, order: 1, orders: []int{1, 1, 1, 1, 1},
+			}
+		},
+		"UniPC": func(sigmas []float32) Scheduler {
+			common := levelled{timesteps: sigmas[1:], levels: levels(sigmas)}
+			return &unipc{levelled: common, prediction: predictEpsilon, picture: true, order: 1, uncorrected: []int{0, 1, 2, 3, 4}}
+		},
+	} {
+		want, got := []float32{1, -1}, []float32{1, -1}
+		steps(make(once), 0, want, nil)
+		steps(make(repeated), 0, got, nil)
+		if worst(got, want) > 1e-6 {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestNoiseThatRisesGivesNumbers covers betas whose last timestep, with
+// rescale_betas_zero_snr, has less noise than the one before.
+func TestNoiseThatRisesGivesNumbers(t *testing.T) {
+	const rising = `,"rescale_betas_zero_snr":true,"timestep_spacing":"trailing"`
+	for class, options := range map[string][]string{
+		"EulerDiscreteScheduler":          {""},
+		"EulerAncestralDiscreteScheduler": {""},
+		"DPMSolverMultistepScheduler":     {"", `,"algorithm_type":"sde-dpmsolver++"`, `,"algorithm_type":"sde-dpmsolver","final_sigmas_type":"sigma_min"`},
+		"UniPCMultistepScheduler":         {""},
+	} {
+		for _, more := range options {
+			s := newScheduler(t, class, rising+more, Run{Steps: 1000})
+			if sample := randomRun(rand.New(rand.NewPCG(1, 2)), s); !finite(sample) {
+				t.Errorf("%s %s: got %v", class, more, sample)
+			}
+		}
+	}
+}
+
 // TestAnyConfigurationGivesNumbers draws configurations at random: a scheduler that is
 // made gives finite numbers for finite predictions, wherever it begins.
 func TestAnyConfigurationGivesNumbers(t *testing.T) {
