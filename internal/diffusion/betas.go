@@ -202,7 +202,7 @@ func cosineLeft(t float64) float64 {
 }
 
 // laplaceLeft spreads the logarithm of the signal-to-noise ratio as Laplace's
-// distribution (table 1 of arXiv:2407.03297).
+// distribution (arXiv:2407.03297).
 func laplaceLeft(t float64) float64 {
 	logSNR := -0.5 * math.Copysign(1, 0.5-t) * math.Log(1-2*math.Abs(0.5-t)+1e-6)
 	snr := math.Exp(logSNR)

@@ -65,7 +65,7 @@ func (s flowSchedule) check(run Run) error {
 		return &StepsError{Steps: run.Steps, Least: least, Most: s.steps}
 	}
 	if s.dynamic && !(run.Mu > 0 && run.Mu < 100) {
-		return &ConfigError{Field: "use_dynamic_shifting", Message: "is true, which needs a shift that fits the size of the picture; this pipeline has none"}
+		return &ConfigError{Field: "use_dynamic_shifting", Message: "is true, which needs a shift by the size of the picture; there is none for this model"}
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ package diffusion
 import "math"
 
 // lcm jumps to the picture and back to the noise of the next timestep, one network call a
-// step (multistep consistency sampling, algorithm 3 of arXiv:2310.04378); LCMScheduler of
+// step (multistep consistency sampling, arXiv:2310.04378); LCMScheduler of
 // diffusers.
 type lcm struct {
 	levelled

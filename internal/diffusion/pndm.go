@@ -148,8 +148,8 @@ func (s *pndm) slope() []float32 {
 	return scaled(1.0/24, combined([]float32{55, -59, 37, -9}, newest...))
 }
 
-// move takes the sample, in place, from one timestep to the other by equation 9 of the
-// paper (11 in its later versions).
+// move takes the sample, in place, from one timestep to the other by formula 9 of the
+// paper.
 func (s *pndm) move(sample, slope []float32, from, to int) {
 	left, next := s.train.left(from), s.train.leftOr(to, s.end)
 	at := level{alpha: sqrt32(left), sigma: sqrt32(1 - left)}

@@ -75,16 +75,11 @@ func exponentialSigmas(most, least float64, steps int) []float64 {
 func linspace64(start, end float64, n int) []float64 {
 	out := make([]float64, n)
 	step := (end - start) / float64(n-1)
-	for i := range out {
-		switch {
-		case i == 0:
-			out[i] = start
-		case i == n-1:
-			out[i] = end
-		default:
-			out[i] = float64(float64(i)*step) + start
-		}
+	for i := 1; i < n-1; i++ {
+		out[i] = float64(float64(i)*step) + start
 	}
+	out[n-1] = end
+	out[0] = start
 	return out
 }
 
