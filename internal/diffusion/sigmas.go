@@ -90,11 +90,15 @@ func sigmaTimesteps(table []float32, sigmas []float64) []float64 {
 	for i, s := range table {
 		logs[i] = float32(math.Log(float64(s)))
 	}
-	out := make([]float64, len(sigmas))
+	out, last := make([]float64, len(sigmas)), len(logs)-1
 	for i, s := range sigmas {
 		l := math.Log(math.Max(s, 1e-10))
-		above := sort.Search(len(logs), func(k int) bool { return float64(logs[k]) > l })
-		low := min(max(above-1, 0), len(logs)-2)
+		// Only the last entry can be below the one before, see zeroSNRFloored.
+		above := last + 1
+		if float64(logs[last]) > l {
+			above = sort.Search(last, func(k int) bool { return float64(logs[k]) > l })
+		}
+		low := min(max(above-1, 0), last-1)
 		a, b := logs[low], logs[low+1]
 		w := (float64(a) - l) / float64(a-b)
 		w = min(max(w, 0), 1)
