@@ -64,6 +64,12 @@ PUBLISHED = [
         "sample_max_value": 1.0, "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1,
         "timestep_spacing": "leading", "trained_betas": None, "use_karras_sigmas": False,
     },
+    {  # What DDPMScheduler, which models are trained with, saves of itself
+        "_class_name": "DDPMScheduler", "_diffusers_version": "0.42.1", **STABLE_DIFFUSION, "num_train_timesteps": 1000,
+        "clip_sample": False, "clip_sample_range": 1.0, "dynamic_thresholding_ratio": 0.995, "prediction_type": "epsilon",
+        "rescale_betas_zero_snr": False, "sample_max_value": 1.0, "steps_offset": 1, "thresholding": False,
+        "timestep_spacing": "leading", "trained_betas": None, "variance_type": "fixed_small",
+    },
     {  # SD-Turbo
         "_class_name": "EulerDiscreteScheduler", "_diffusers_version": "0.24.0.dev0", **STABLE_DIFFUSION,
         "num_train_timesteps": 1000, "clip_sample": False, "interpolation_type": "linear", "prediction_type": "epsilon",

@@ -28,6 +28,10 @@ func readDPMFormula(o *options, algorithms ...string) dpmFormula {
 		heun: o.choice("solver_type", "midpoint", "heun", "logrho", "bh1", "bh2") == "heun",
 		clip: readThresholding(o),
 	}
+	// Fixed kinds are DDPM's business; learned ones come with twice the channels.
+	if kind := o.text("variance_type", ""); kind == "learned" || kind == "learned_range" {
+		o.fail("variance_type", "is %s, which is not supported; leave it out", kind)
+	}
 	if f.algorithm == "deis" {
 		f.algorithm = solverPlus // As diffusers takes DEIS' configurations.
 	}

@@ -47,7 +47,6 @@ func readDPMSigmas(o *options, snr zeroSNR) dpmSchedule {
 		clipped:    math.Inf(-1),
 	}
 	o.refuse("use_flow_sigmas", false)
-	o.refuse("variance_type", nil)
 	return s
 }
 

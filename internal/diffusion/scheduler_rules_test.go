@@ -143,6 +143,7 @@ func TestOptionsOfClassesAreRefusedByName(t *testing.T) {
 		{"DPMSolverMultistepScheduler", `,"algorithm_type":"dpmsolver"`, "final_sigmas_type"},
 		{"DPMSolverMultistepScheduler", `,"lambda_min_clipped":100`, "lambda_min_clipped"},
 		{"DPMSolverMultistepScheduler", `,"use_flow_sigmas":true`, "use_flow_sigmas"},
+		{"DPMSolverMultistepScheduler", `,"variance_type":"learned"`, "variance_type"},
 		{"DPMSolverSinglestepScheduler", `,"algorithm_type":"sde-dpmsolver"`, "algorithm_type"},
 		{"DPMSolverSinglestepScheduler", `,"algorithm_type":"dpmsolver","final_sigmas_type":"sigma_min","thresholding":true`, "thresholding"},
 		{"UniPCMultistepScheduler", `,"predict_x0":false`, "final_sigmas_type"},
@@ -191,6 +192,8 @@ func TestClassesIgnoreWhatTheyDoNotHave(t *testing.T) {
 		"LMSDiscreteScheduler":         `"rescale_betas_zero_snr":true,"final_sigmas_type":"sigma_min"`,
 		"PNDMScheduler":                `"rescale_betas_zero_snr":true,"clip_sample":true`,
 		"DPMSolverSinglestepScheduler": `"rescale_betas_zero_snr":true,"timestep_spacing":"trailing","steps_offset":7`,
+		"DPMSolverMultistepScheduler":  `"variance_type":"fixed_small","clip_sample":true`,
+		"UniPCMultistepScheduler":      `"variance_type":"learned"`,
 		"LCMScheduler":                 `"timestep_spacing":"trailing","steps_offset":1,"set_alpha_to_one":false`,
 	} {
 		plain, foreign := newScheduler(t, class, "", Run{Steps: 4}), newScheduler(t, class, ","+option, Run{Steps: 4})
@@ -214,6 +217,28 @@ func TestThresholdingScalesByAQuantile(t *testing.T) {
 		clipping{dynamic: true, ratio: ratio, most: 100}.apply(picture)
 		if worst(picture, want) > 1e-6 {
 			t.Errorf("%v: got %v, want %v", ratio, picture, want)
+		}
+	}
+}
+
+// TestTimestepsOfSigmas compares with diffusers' _sigma_to_t, also where a table does not
+// rise: two sigmas of one logarithm, and a last one below the one before.
+func TestTimestepsOfSigmas(t *testing.T) {
+	next := math.Nextafter32(9, 10)
+	for _, c := range []struct {
+		table  []float32
+		sigmas []float64
+		want   []float64
+	}{
+		{[]float32{1, 10, 100}, []float64{1000, 100, math.Sqrt(1000), 10, 1, 0}, []float64{2, 2, 1.5, 1, 0, 0}},
+		{[]float32{8, 9, next, 10}, []float64{9}, []float64{1}},
+		{[]float32{9, next, 10}, []float64{1}, []float64{1}},
+		{[]float32{1, 10, 1000, 100}, []float64{500, 100, 10}, []float64{2.301029994, 1.5, 1}},
+	} {
+		for i, got := range sigmaTimesteps(c.table, c.sigmas) {
+			if !(math.Abs(got-c.want[i]) < 2e-6) {
+				t.Errorf("%v: sigma %v is at %v, want %v", c.table, c.sigmas[i], got, c.want[i])
+			}
 		}
 	}
 }
@@ -292,8 +317,8 @@ func TestAnyConfigurationGivesNumbers(t *testing.T) {
 					continue
 				}
 				made++
-				if sample := randomRun(random, s); !finite(sample) {
-					t.Errorf("%s with %+v: got %v", data, run, sample)
+				if sample := randomRun(random, s); !finite(sample) || !finite(s.Timesteps()) {
+					t.Errorf("%s with %+v: got %v at the end of %v", data, run, sample, s.Timesteps())
 				}
 			}
 			if made < configurations/10 {
