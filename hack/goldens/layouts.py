@@ -8,8 +8,9 @@
              fixed, no configurations beside the graphs
     half     float16 throughout, with the timestep as a float16 scalar; the pictures are those of float32
     turbo    few steps from "trailing" timesteps without guidance, and what pictures can begin with
-    scored   an aesthetic score in the place of the picture's size in time_ids, as optimum exports the refiner of
-             Stable Diffusion XL, and an empty negative prompt that is encoded (force_zeros_for_empty_prompt is false)
+    scored   what some relatives of Stable Diffusion XL have: an aesthetic score in the place of the picture's size in
+             time_ids, an empty negative prompt that is encoded (force_zeros_for_empty_prompt is false), and a VAE with a
+             mean and a deviation for each channel of latents
 
 Written below test/testdata/goldens/layouts/NAME:
 
@@ -155,11 +156,13 @@ def build(name):
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=sum(WIDTHS) if two else WIDTHS[0], attention_head_dim=2, norm_num_groups=4, **more,
     )
+    statistics = {"latents_mean": [-1.5, 1.25, 0.5, 2.0], "latents_std": [3.5, 2.0, 1.5, 0.75]} if name == "scored" else {}
     blocks = (8, 8, 8, 8) if name == "legacy" else (8, 8)  # The old exporter's pipeline takes a factor of 8 for granted.
     vae = AutoencoderKL(
         in_channels=3, out_channels=3, block_out_channels=blocks, layers_per_block=1, latent_channels=4,
         down_block_types=("DownEncoderBlock2D",) * len(blocks), up_block_types=("UpDecoderBlock2D",) * len(blocks),
         norm_num_groups=4, sample_size=16, scaling_factor=0.13025 if two else 0.18215, mid_block_add_attention=False,
+        **statistics,
     )
     generator = torch.Generator("cpu").manual_seed(11)
     for module in (*texts, unet, vae):

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 )
 
@@ -96,6 +97,10 @@ type VAEConfig struct {
 	ScalingFactor float64 `json:"scaling_factor"`
 	// ShiftFactor is what was taken off latents before that; mostly nothing.
 	ShiftFactor *float64 `json:"shift_factor"`
+	// LatentsMean and LatentsStd take the place of ShiftFactor for each channel of latents,
+	// where both are stated.
+	LatentsMean []float64 `json:"latents_mean"`
+	LatentsStd  []float64 `json:"latents_std"`
 	// SampleSize is the side of the pictures that the VAE was trained for, in pixels; 0
 	// where it is not stated.
 	SampleSize int `json:"sample_size"`
@@ -290,8 +295,27 @@ func (c Config) Check() error {
 	if !(c.VAE.ScalingFactor > 1e-6 && c.VAE.ScalingFactor < 1e6) {
 		return &ModelError{File: ConfigFile(VAEDecoder), Field: "scaling_factor", Message: fmt.Sprintf("is %v; must be a positive number, such as 0.18215", c.VAE.ScalingFactor)}
 	}
+	if err := c.VAE.checkStatistics(); err != nil {
+		return err
+	}
 	if s := c.VAE.Shift(); !(s > -1e6 && s < 1e6) {
 		return &ModelError{File: ConfigFile(VAEDecoder), Field: "shift_factor", Message: fmt.Sprintf("is %v; must be a small number or null", s)}
+	}
+	return nil
+}
+
+// checkStatistics checks the mean and the deviation of latents.
+func (c VAEConfig) checkStatistics() error {
+	for _, list := range []struct {
+		field  string
+		values []float64
+		least  float64
+	}{{"latents_mean", c.LatentsMean, -1e6}, {"latents_std", c.LatentsStd, 1e-6}} {
+		outside := func(v float64) bool { return !(v >= list.least && v <= 1e6) }
+		if list.values != nil && (len(list.values) != c.LatentChannels || slices.ContainsFunc(list.values, outside)) {
+			message := fmt.Sprintf("is %v; must be null or have %d numbers from %g to 1000000, one for each of latent_channels", list.values, c.LatentChannels, list.least)
+			return &ModelError{File: ConfigFile(VAEDecoder), Field: list.field, Message: message}
+		}
 	}
 	return nil
 }

@@ -15,7 +15,7 @@ import (
 // decoder turns latents into pictures. Its tensors are allocated once.
 type decoder struct {
 	vae             vaeNetwork
-	scaling, shift  float32
+	scale           latentScale
 	latents, pixels *ort.Tensor
 }
 
@@ -23,8 +23,7 @@ type decoder struct {
 func (p parts) newDecoder(plan plan) *decoder {
 	d := &decoder{
 		vae:     vaeNetwork{session: p.vaeDecoder, input: inputLatents, output: outputPicture},
-		scaling: float32(p.config.VAE.ScalingFactor),
-		shift:   float32(p.config.VAE.Shift()),
+		scale:   newLatentScale(p.config.VAE),
 		latents: ort.NewFloat32(1, int64(plan.latent[0]), int64(plan.latent[1]), int64(plan.latent[2])),
 		pixels:  ort.NewFloat32(1, colourChannels, int64(plan.Height), int64(plan.Width)),
 	}
@@ -36,9 +35,7 @@ func (p parts) newDecoder(plan plan) *decoder {
 
 // decode turns the latents of one picture, [channels, height, width], into the picture.
 func (d *decoder) decode(ctx context.Context, latents []float32) (*image.NRGBA, error) {
-	for i, v := range latents {
-		d.latents.F32[i] = v/d.scaling + d.shift
-	}
+	d.scale.toVAE(d.latents.F32, latents)
 	if err := d.vae.run(ctx, d.latents, d.pixels); err != nil {
 		return nil, err
 	}

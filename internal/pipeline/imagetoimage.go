@@ -67,7 +67,7 @@ type original struct {
 	// mean and deviation of each latent, [channels, height, width]. deviation is nil
 	// where the graph drew a sample by itself, which then is the mean.
 	mean, deviation []float32
-	scaling, shift  float32
+	scale           latentScale
 	// dark says that the picture is wholly black.
 	dark bool
 }
@@ -100,8 +100,7 @@ func (p parts) encodeImage(ctx context.Context, plan plan) (*original, error) {
 	return &original{
 		mean:      latents.F32[:n],
 		deviation: deviations(latents.F32[n:]),
-		scaling:   float32(p.config.VAE.ScalingFactor),
-		shift:     float32(p.config.VAE.Shift()),
+		scale:     newLatentScale(p.config.VAE),
 		dark:      !slices.ContainsFunc(pixels.Pix, func(v uint8) bool { return v != 0 }),
 	}, nil
 }
@@ -146,13 +145,12 @@ func (o *original) black() bool { return o != nil && o.dark }
 // noise, by way of random. Where the graph drew them itself, as the oldest exports do, they
 // don't depend on the seed, and all pictures of a request begin with the same.
 func (o *original) sample(dst, random []float32, noise diffusion.Noise) {
+	copy(dst, o.mean)
 	if o.deviation != nil {
 		noise.Normal(random)
-	}
-	for i, v := range o.mean {
-		if o.deviation != nil {
-			v += float32(o.deviation[i] * random[i])
+		for i, deviation := range o.deviation {
+			dst[i] += float32(deviation * random[i])
 		}
-		dst[i] = (v - o.shift) * o.scaling
 	}
+	o.scale.fromVAE(dst)
 }
