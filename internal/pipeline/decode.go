@@ -5,10 +5,10 @@ package pipeline
 
 import (
 	"context"
-	"errors"
 	"image"
 	"math"
 
+	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
 )
 
@@ -22,7 +22,7 @@ type decoder struct {
 // newDecoder allocates what decoding one picture takes.
 func (p parts) newDecoder(plan plan) *decoder {
 	d := &decoder{
-		vae:     vaeNetwork{session: p.vaeDecoder, input: inputLatents, output: outputPicture},
+		vae:     vaeNetwork{session: p.vaeDecoder, part: modelstore.VAEDecoder, input: inputLatents, output: outputPicture},
 		scale:   newLatentScale(p.config.VAE),
 		latents: ort.NewFloat32(1, int64(plan.latent[0]), int64(plan.latent[1]), int64(plan.latent[2])),
 		pixels:  ort.NewFloat32(1, colourChannels, int64(plan.Height), int64(plan.Width)),
@@ -37,9 +37,6 @@ func (p parts) newDecoder(plan plan) *decoder {
 func (d *decoder) decode(ctx context.Context, latents []float32) (*image.NRGBA, error) {
 	d.scale.toVAE(d.latents.F32, latents)
 	if err := d.vae.run(ctx, d.latents, d.pixels); err != nil {
-		return nil, err
-	}
-	if err := checkFinite(d.pixels.F32); err != nil {
 		return nil, err
 	}
 	return toImage(d.pixels.F32, int(d.pixels.Shape[3]), int(d.pixels.Shape[2])), nil
@@ -66,10 +63,15 @@ func toByte(v float32) uint8 {
 }
 
 // errBlack refuses pictures of which every value is 0. Numbers that overflow turn into
-// such pictures where a network clamps them, or its exporter did; what a prompt asks for,
-// be it the darkest night, has some value above 0 in any picture of a real size.
-var errBlack = errors.New("the picture is wholly black, which networks give whose numbers overflow: " +
-	"a VAE in float16 does, that of Stable Diffusion XL above all; export vae_decoder in float32, or a VAE that was mended for float16")
+// such pictures where a graph clamps them; what a prompt asks for, be it the darkest
+// night, has some value above 0 in a picture of any real size. It is final: the same
+// request gives the same picture.
+var errBlack = &ModelError{
+	File:  modelstore.GraphFile(modelstore.VAEDecoder),
+	Field: "output " + outputPicture,
+	Message: "is a wholly black picture, as of numbers that overflow: a VAE in float16 gives such, that of Stable Diffusion XL above all; " +
+		"export vae_decoder in float32, or a VAE that was mended for float16",
+}
 
 // isBlack says whether all colours of opaque pixels are 0.
 func isBlack(pix []uint8) bool {

@@ -51,7 +51,7 @@ func (d *denoiser) denoise(ctx context.Context, scheduler diffusion.Scheduler, n
 		}
 		scheduler.Step(i, d.latents, prediction, noise)
 		if err := checkFinite(d.latents); err != nil {
-			return nil, fmt.Errorf("denoising step %d: %w", i+1, err)
+			return nil, fmt.Errorf("denoising step %d: among the latents, %w", i+1, err)
 		}
 		step(i, d.latents)
 	}
@@ -87,14 +87,4 @@ func (d *denoiser) predict(ctx context.Context, timestep float32) ([]float32, er
 		diffusion.RescaleGuidance(guided, positive, d.rescale)
 	}
 	return guided, nil
-}
-
-// checkFinite refuses numbers that no picture can be made of.
-func checkFinite(values []float32) error {
-	for _, v := range values {
-		if v-v != 0 { // So only for infinities and NaN.
-			return fmt.Errorf("the network gave %v, which is no number to go on with; its weights may be damaged or overflow their type", v)
-		}
-	}
-	return nil
 }

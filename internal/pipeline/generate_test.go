@@ -41,6 +41,7 @@ func TestRequestsThatCannotWorkNameTheField(t *testing.T) {
 		{"guidanceScale", func(r *Request) { r.GuidanceScale = -1 }, "from 0"},
 		{"guidanceScale", func(r *Request) { r.GuidanceScale = math.NaN() }, "from 0"},
 		{"guidanceScale", func(r *Request) { r.GuidanceScale = math.Inf(1) }, "from 0"},
+		{"guidanceScale", func(r *Request) { r.GuidanceScale = 100.5 }, "to 100"},
 		{"guidanceRescale", func(r *Request) { r.GuidanceRescale = 1.5 }, "from 0 to 1"},
 		{"guidanceRescale", func(r *Request) { r.GuidanceRescale = math.NaN() }, "from 0 to 1"},
 		{"eta", func(r *Request) { r.Eta = -0.1 }, "from 0 to 1"},
@@ -209,7 +210,8 @@ func TestRealGenerateEndsWithItsContext(t *testing.T) {
 // TestNumbersThatMakeNoPictureAreErrors lets each network give NaN or infinity.
 func TestNumbersThatMakeNoPictureAreErrors(t *testing.T) {
 	for part, want := range map[string]string{
-		modelstore.TextEncoder: "encoding the prompt", modelstore.UNet: "denoising step 1", modelstore.VAEDecoder: "decoding",
+		modelstore.TextEncoder: "encoding the prompt", modelstore.VAEEncoder: "the picture to begin with",
+		modelstore.UNet: "denoising step 2", modelstore.VAEDecoder: "decoding",
 	} {
 		for _, v := range []float32{float32(math.NaN()), float32(math.Inf(-1))} {
 			p, runtime := loadFake(t)
@@ -221,10 +223,15 @@ func TestNumbersThatMakeNoPictureAreErrors(t *testing.T) {
 				}
 				return nil
 			}
-			r := request()
+			r := imageRequest(16, 16)
 			r.GuidanceScale = 1
-			if _, err := p.Generate(t.Context(), r, nil); err == nil || !strings.Contains(err.Error(), want) {
+			_, err := p.Generate(t.Context(), r, nil)
+			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s gives %v: got %v, want it to name %q", part, v, err, want)
+			}
+			var defect *ModelError
+			if part != modelstore.TextEncoder && (!errors.As(err, &defect) || defect.File != modelstore.GraphFile(part)) {
+				t.Errorf("%s gives %v: got %v, want a ModelError", part, v, err)
 			}
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/atelier-dev/atelier/internal/diffusion"
+	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
 	"github.com/atelier-dev/atelier/internal/picture"
 )
@@ -81,7 +82,7 @@ func (p parts) encodeImage(ctx context.Context, plan plan) (*original, error) {
 	if err != nil {
 		return nil, err
 	}
-	vae := vaeNetwork{session: p.vaeEncoder, input: inputPicture, output: outputParameters}
+	vae := vaeNetwork{session: p.vaeEncoder, part: modelstore.VAEEncoder, input: inputPicture, output: outputParameters}
 	channels := 2 * plan.latent[0]
 	if _, ok := p.vaeEncoder.Graph().Output(outputLatents); ok {
 		vae.output, channels = outputLatents, plan.latent[0]
@@ -91,9 +92,6 @@ func (p parts) encodeImage(ctx context.Context, plan plan) (*original, error) {
 	}
 	latents := ort.NewFloat32(1, int64(channels), int64(plan.latent[1]), int64(plan.latent[2]))
 	if err := vae.run(ctx, ort.Float32(planes(pixels), 1, colourChannels, int64(plan.Height), int64(plan.Width)), latents); err != nil {
-		return nil, err
-	}
-	if err := checkFinite(latents.F32); err != nil {
 		return nil, err
 	}
 	n := plan.latents()

@@ -19,6 +19,9 @@ import (
 const (
 	maxSide   = 4096
 	maxImages = 1024
+	// maxGuidance is far beyond what gives pictures, and so small that no network can be
+	// blamed for what it makes of numbers that overflow.
+	maxGuidance = 100
 )
 
 // plan is a request with everything resolved against the model.
@@ -84,8 +87,8 @@ func checkNumbers(r Request) error {
 		return &RequestError{"seed", r.Seed, "must not be negative, and must leave room for one seed a picture"}
 	case !slices.Contains([]diffusion.GeneratorDevice{"", diffusion.GeneratorCPU, diffusion.GeneratorCUDA}, r.Generator):
 		return &RequestError{"generatorDevice", r.Generator, fmt.Sprintf("must be %s or %s", diffusion.GeneratorCPU, diffusion.GeneratorCUDA)}
-	case !(r.GuidanceScale >= 0 && r.GuidanceScale <= math.MaxFloat32):
-		return &RequestError{"guidanceScale", r.GuidanceScale, "must be a number from 0 up; 1 or less turns guidance off"}
+	case !(r.GuidanceScale >= 0 && r.GuidanceScale <= maxGuidance):
+		return &RequestError{"guidanceScale", r.GuidanceScale, fmt.Sprintf("must be a number from 0 to %d; 1 or less turns guidance off", maxGuidance)}
 	}
 	for _, share := range []struct {
 		field string

@@ -6,6 +6,7 @@ package pipeline
 import (
 	"context"
 
+	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
 )
 
@@ -83,6 +84,9 @@ func (p *predictor) predict(ctx context.Context, timestep float32) (positive, ne
 		p.timestep.F32[i] = timestep
 	}
 	if err := p.unet.Run(ctx, p.inputs, p.outputs); err != nil {
+		return nil, nil, err
+	}
+	if err := checkOutput(modelstore.UNet, outputNoise, p.noise.F32); err != nil {
 		return nil, nil, err
 	}
 	if p.guided {

@@ -13,8 +13,8 @@ import (
 // vaeNetwork is one half of the VAE: latents to pixels, or pixels to what describes
 // latents.
 type vaeNetwork struct {
-	session       ort.Session
-	input, output string
+	session             ort.Session
+	part, input, output string
 	// tiles is nil where the network takes the whole picture at once.
 	tiles *tiling
 }
@@ -22,9 +22,13 @@ type vaeNetwork struct {
 // run computes out from in, both [1, channels, height, width].
 func (n vaeNetwork) run(ctx context.Context, in, out *ort.Tensor) error {
 	if n.tiles == nil {
-		return n.session.Run(ctx, map[string]*ort.Tensor{n.input: in}, map[string]*ort.Tensor{n.output: out})
+		if err := n.session.Run(ctx, map[string]*ort.Tensor{n.input: in}, map[string]*ort.Tensor{n.output: out}); err != nil {
+			return err
+		}
+		return checkOutput(n.part, n.output, out.F32)
 	}
-	whole := vaeNetwork{session: n.session, input: n.input, output: n.output}
+	whole := n
+	whole.tiles = nil
 	return n.tiles.run(in, out, func(tile *ort.Tensor) (*ort.Tensor, error) {
 		height, width := tile.Shape[2]*out.Shape[2]/in.Shape[2], tile.Shape[3]*out.Shape[3]/in.Shape[3]
 		done := ort.NewFloat32(1, out.Shape[1], height, width)
