@@ -134,3 +134,13 @@ func BenchmarkResize(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkConvert reads a camera's picture, as JPEG files have it.
+func BenchmarkConvert(b *testing.B) {
+	source := image.NewYCbCr(image.Rect(0, 0, 4000, 3000), image.YCbCrSubsampleRatio420)
+	for b.Loop() {
+		if _, err := Convert(b.Context(), source); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -30,19 +30,35 @@ func New(width, height int) RGB {
 // dropped, and what was transparent has the colour that the file gives it. Of colours
 // with 16 bits the upper 8 are kept. It gives ctx's error soon after ctx is done.
 func Convert(ctx context.Context, source image.Image) (RGB, error) {
-	bounds := source.Bounds()
+	bounds, at := source.Bounds(), colours(source)
 	out := New(bounds.Dx(), bounds.Dy())
 	for y := range out.Height {
 		if err := ctx.Err(); err != nil {
 			return RGB{}, err
 		}
-		row := out.Pix[channels*out.Width*y : channels*out.Width*(y+1)]
+		row := out.row(y)
 		for x := range out.Width {
-			c := straight(source.At(bounds.Min.X+x, bounds.Min.Y+y))
-			row[channels*x], row[channels*x+1], row[channels*x+2] = c.R, c.G, c.B
+			row[channels*x], row[channels*x+1], row[channels*x+2] = at(bounds.Min.X+x, bounds.Min.Y+y)
 		}
 	}
 	return out, nil
+}
+
+// colours gives what reads the colour of a pixel. Where nothing is transparent it can do
+// without an allocation for each, as the standard library gives those colours as numbers
+// alone.
+func colours(source image.Image) func(x, y int) (red, green, blue uint8) {
+	opaque, ok := source.(interface{ Opaque() bool })
+	if deep, isDeep := source.(image.RGBA64Image); ok && isDeep && opaque.Opaque() {
+		return func(x, y int) (red, green, blue uint8) {
+			c := deep.RGBA64At(x, y)
+			return uint8(c.R >> 8), uint8(c.G >> 8), uint8(c.B >> 8)
+		}
+	}
+	return func(x, y int) (red, green, blue uint8) {
+		c := straight(source.At(x, y))
+		return c.R, c.G, c.B
+	}
 }
 
 // straight gives a colour that is not multiplied with its transparency. The standard

@@ -29,8 +29,8 @@ func (p parts) resolveImage(r *Request) error {
 		return &RequestError{"image", value, "the model has no VAE encoder, which beginning with a picture takes; export vae_encoder too"}
 	case size.X < least || size.Y < least:
 		return &RequestError{"image", value, fmt.Sprintf("must have at least %dx%d pixels for this model", least, least)}
-	case size.X > maxImageSide || size.Y > maxImageSide:
-		return &RequestError{"image", value, fmt.Sprintf("must have at most %d pixels a side", maxImageSide)}
+	case size.X > maxImagePixels/size.Y:
+		return &RequestError{"image", value, fmt.Sprintf("must have at most %d pixels", maxImagePixels)}
 	default:
 		if r.Width == 0 {
 			r.Width = size.X - size.X%least
@@ -45,9 +45,9 @@ func (p parts) resolveImage(r *Request) error {
 	return nil
 }
 
-// maxImageSide bounds pictures to begin with. Larger ones than a model can draw are made
-// smaller.
-const maxImageSide = 1 << 14
+// maxImagePixels bounds pictures to begin with, as Pillow does against files that are small
+// and pictures that are not (MAX_IMAGE_PIXELS).
+const maxImagePixels = 89478485
 
 // firstTimestep is the index of the first timestep that is taken: with a picture to begin
 // with, the share strength of the steps is left, in whole steps of so many timesteps

@@ -100,7 +100,7 @@ func TestPicturesThatCannotBeBegunWith(t *testing.T) {
 		{"no VAE encoder", without, imageRequest(16, 16), "image", "no VAE encoder"},
 		{"too small", whole, imageRequest(3, 16), "image", "at least 4x4"},
 		{"empty", whole, imageRequest(0, 0), "image", "at least 4x4"},
-		{"absurdly large", whole, imageRequest(1<<14+1, 4), "image", "at most 16384"},
+		{"absurdly large", whole, Request{Steps: 3, Images: 1, Image: image.NewUniform(color.White)}, "image", "at most 89478485"},
 		{"larger than can be drawn", whole, imageRequest(5000, 16), "width", "4096"},
 	} {
 		p := New(&fakeRuntime{})
