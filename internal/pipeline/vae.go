@@ -36,8 +36,12 @@ func (n vaeNetwork) run(ctx context.Context, in, out *ort.Tensor) error {
 	})
 }
 
-// mostUntiledPixels is the largest picture that the VAE sees as a whole. Its memory grows
-// with the pixels, and that of its attention with their square.
+// mostUntiledPixels is the largest picture that the VAE sees as a whole. Decoding takes
+// memory in proportion to the pixels, and its attention to their square: measured with a
+// decoder of Stable Diffusion 1's size in float32 on ONNX Runtime's CPU provider, 1.0 GiB
+// for 512x512 and 3.3 GiB for 1024x1024 beside the weights. At 2048x2048, two matrices of
+// the attention alone would take 32 GiB. diffusers never tiles unless it is told to, so
+// that the sizes that models are trained for must stay below.
 const mostUntiledPixels = 1536 * 1024
 
 // tiling cuts a picture into tiles that overlap by a quarter, and blends what becomes of
