@@ -146,7 +146,7 @@ func savePictures(pictures []pipeline.Picture, output string) ([]pictureResult, 
 		folder = "."
 	}
 	for _, picture := range pictures {
-		encoded, err := artifact.EncodePNG(picture.Image, picture.Parameters)
+		encoded, err := artifact.Encode(artifact.PNG, picture.Image, picture.Parameters)
 		if err != nil {
 			return nil, err
 		}

@@ -6,7 +6,6 @@ package artifact
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
 	"hash/crc32"
 	"image"
 	"image/png"
@@ -18,13 +17,12 @@ const keyword = "parameters"
 // headerLength is the PNG signature and the IHDR chunk, which comes first in every file.
 const headerLength = 8 + 12 + 13
 
-// EncodePNG encodes a picture with its parameters in the metadata. The same picture and
-// parameters give the same bytes.
-func EncodePNG(picture image.Image, parameters Parameters) ([]byte, error) {
+// encodePNG puts the parameters into a text chunk before the picture's data.
+func encodePNG(picture *image.NRGBA, parameters Parameters) ([]byte, error) {
 	var encoded bytes.Buffer
 	encoder := png.Encoder{CompressionLevel: png.DefaultCompression}
 	if err := encoder.Encode(&encoded, picture); err != nil {
-		return nil, fmt.Errorf("encoding PNG: %w", err)
+		return nil, err
 	}
 	text := textChunk(parameters.String())
 	file := make([]byte, 0, encoded.Len()+len(text))

@@ -98,7 +98,7 @@ func drawAndEncode(b *testing.B, draw func() ([]Picture, error)) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := artifact.EncodePNG(pictures[0].Image, pictures[0].Parameters); err != nil {
+	if _, err := artifact.Encode(artifact.PNG, pictures[0].Image, pictures[0].Parameters); err != nil {
 		b.Fatal(err)
 	}
 }

@@ -167,7 +167,7 @@ func TestPicturesAreReproducible(t *testing.T) {
 		t.Error("the negative prompt has an effect without guidance")
 	}
 	got := batch[1].Parameters
-	if got.Seed != 2 || got.Width != 16 || got.Scheduler != "EulerDiscreteScheduler" || got.Model != tiny || got.Prompt != "a red apple" {
+	if got.Seed != 2 || got.Width != 16 || got.Method.Class != "EulerDiscreteScheduler" || got.Model != tiny || got.Prompt != "a red apple" {
 		t.Errorf("parameters %+v", got)
 	}
 }

@@ -40,6 +40,8 @@ type plan struct {
 	warnings []string
 	// tiled says that the VAE sees the picture in tiles, as the whole would not fit.
 	tiled bool
+	// method is what the scheduler does, for people.
+	method diffusion.Method
 }
 
 // plan resolves a request. The error is a *RequestError, or a *ModelError where the
@@ -73,6 +75,7 @@ func (p parts) plan(r Request) (plan, error) {
 		begin:   begin,
 		calls:   len(scheduler.Timesteps()) - begin,
 		tiled:   r.Width*r.Height > mostUntiledPixels,
+		method:  diffusion.MethodOf(r.Scheduler, *p.scheduler),
 	}
 	resolved.warnings = resolved.unused()
 	return resolved, nil
@@ -159,15 +162,20 @@ func (p plan) noise(k int) (diffusion.Noise, error) {
 // parameters are what goes into the file of picture k.
 func (p plan) parameters(k int, model string) artifact.Parameters {
 	return artifact.Parameters{
-		Prompt:         p.Prompt,
-		NegativePrompt: p.NegativePrompt,
-		Steps:          p.Steps,
-		Scheduler:      p.Scheduler,
-		GuidanceScale:  p.GuidanceScale,
-		Seed:           p.Seed + int64(k),
-		Width:          p.Width,
-		Height:         p.Height,
-		Model:          model,
+		Prompt:          p.Prompt,
+		NegativePrompt:  p.NegativePrompt,
+		Steps:           p.Steps,
+		Method:          p.method,
+		GuidanceScale:   p.GuidanceScale,
+		GuidanceRescale: p.GuidanceRescale,
+		Eta:             p.Eta,
+		Seed:            p.Seed + int64(k),
+		Generator:       p.Generator,
+		Width:           p.Width,
+		Height:          p.Height,
+		Model:           model,
+		ClipSkip:        p.ClipSkip,
+		Strength:        p.Strength,
 	}
 }
 

@@ -157,16 +157,12 @@ func (w *work) save(ctx context.Context, pictures []pipeline.Picture) ([]v1alpha
 // saveOne writes one picture. The same picture gives the same file, so that a second
 // attempt finds its own work and not another's.
 func (w *work) saveOne(picture pipeline.Picture) (v1alpha1.Output, error) {
-	if w.assignment.OutputFormat != v1alpha1.ImageFormatPNG {
-		return v1alpha1.Output{}, &pipeline.RequestError{
-			Field: "output.format", Value: w.assignment.OutputFormat, Message: "this runner writes PNG",
-		}
-	}
-	encoded, err := artifact.EncodePNG(picture.Image, picture.Parameters)
+	format := artifact.Format(w.assignment.OutputFormat)
+	encoded, err := artifact.Encode(format, picture.Image, picture.Parameters)
 	if err != nil {
 		return v1alpha1.Output{}, err
 	}
-	name := path.Join(w.assignment.OutputDirectory, fmt.Sprintf("%d.png", picture.Index))
+	name := path.Join(w.assignment.OutputDirectory, fmt.Sprint(picture.Index)+format.Extension())
 	file, err := artifact.Save(w.outputsDir, name, encoded)
 	if err != nil {
 		return v1alpha1.Output{}, err

@@ -1,0 +1,123 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package artifact
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// write puts a file into a folder, and the folders on the way.
+func write(t *testing.T, dir, name string, data []byte) {
+	t.Helper()
+	file := filepath.Join(dir, name)
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func encoded(t *testing.T, format Format) []byte {
+	t.Helper()
+	file, err := Encode(format, picture(), example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestLoadGoesByContent reads each format under a name that tells nothing.
+func TestLoadGoesByContent(t *testing.T) {
+	dir := t.TempDir()
+	for _, format := range []Format{PNG, JPEG, WebP} {
+		write(t, dir, "album/picture", encoded(t, format))
+		got, err := Load(dir, "album/picture")
+		if err != nil || got.Bounds() != picture().Rect {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+	if err := os.Symlink("album", filepath.Join(dir, "link")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(dir, "link/picture"); err != nil {
+		t.Errorf("through a link that stays inside: %v", err)
+	}
+}
+
+// huge is a PNG file whose header promises a picture of a size.
+func huge(width, height uint32) []byte {
+	file := []byte("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR")
+	file = binary.BigEndian.AppendUint32(file, width)
+	file = binary.BigEndian.AppendUint32(file, height)
+	file = append(file, 8, 2, 0, 0, 0)
+	return binary.BigEndian.AppendUint32(file, crc32.ChecksumIEEE(file[12:]))
+}
+
+// cut takes the end off a file.
+func cut(file []byte) []byte { return file[:len(file)-40] }
+
+// TestLoadRefuses names what a request can't be granted with.
+func TestLoadRefuses(t *testing.T) {
+	outside := t.TempDir()
+	write(t, outside, "a.png", encoded(t, PNG))
+	dir := t.TempDir()
+	whole := encoded(t, PNG)
+	write(t, dir, "text.png", []byte("not a picture"))
+	write(t, dir, "empty.png", nil)
+	write(t, dir, "cut.png", cut(whole))
+	write(t, dir, "cut.jpg", cut(encoded(t, JPEG)))
+	write(t, dir, "gif.png", []byte("GIF89a\x01\x00\x01\x00\x00\x00\x00;"))
+	write(t, dir, "wide.png", huge(4097, 4096))
+	write(t, dir, "wider.png", huge(1<<20, 1<<20))
+	write(t, dir, "heavy.png", append(bytes.Clone(whole), make([]byte, maxFileBytes)...))
+	for link, to := range map[string]string{"out.png": filepath.Join(outside, "a.png"), "up": outside, "self": "self"} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, want := range map[string]string{
+		"text.png":               "must be a PNG, JPEG or WebP",
+		"empty.png":              "must be a PNG, JPEG or WebP",
+		"gif.png":                "must be a PNG, JPEG or WebP",
+		"cut.png":                "must be a whole picture",
+		"cut.jpg":                "must be a whole picture",
+		"wide.png":               "has 4097x4096 pixels",
+		"wider.png":              "has 1048576x1048576 pixels",
+		"heavy.png":              "must have at most 67108864 bytes",
+		"missing.png":            "is not there",
+		"text.png/a.png":         "is not there",
+		".":                      "must be a file",
+		"../a.png":               "stays inside",
+		"/etc/passwd":            "stays inside",
+		"":                       "stays inside",
+		"out.png":                "must lead to a file inside",
+		"up/a.png":               "must lead to a file inside",
+		"self":                   "must lead to a file inside",
+		"a\x00b":                 "must lead to a file inside",
+		strings.Repeat("a", 300): "must lead to a file inside",
+	} {
+		_, err := Load(dir, name)
+		var refused *NotPictureError
+		if !errors.As(err, &refused) || refused.Path != name || !strings.Contains(refused.Message, want) {
+			t.Errorf("%.40q: got %v, want it to say %q", name, err, want)
+		}
+	}
+}
+
+// TestLoadTellsAMissingVolume, which may be there at the next attempt, from a missing file.
+func TestLoadTellsAMissingVolume(t *testing.T) {
+	_, err := Load(filepath.Join(t.TempDir(), "nothing"), "a.png")
+	var refused *NotPictureError
+	if errors.As(err, &refused) || !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "outputs directory") {
+		t.Errorf("got %v", err)
+	}
+}
