@@ -17,6 +17,8 @@ const (
 	DefaultSteps int32 = 30
 	// DefaultGuidanceScale is the classifier-free guidance scale.
 	DefaultGuidanceScale float64 = 7.5
+	// DefaultStrength is how much of a picture to begin with is given up.
+	DefaultStrength float64 = 0.8
 	// DefaultImages is the number of pictures.
 	DefaultImages int32 = 1
 	// DefaultBackoffLimit is how many failed attempts are retried.
@@ -28,6 +30,7 @@ const PlaceholderEmbeddingWarning = "Placeholder: embedding pre-computation not 
 
 // GenerationJobSpec is what a user asks for. It can't be changed after creation.
 // Where a field is left out, the model's defaults apply, then those stated here.
+// +kubebuilder:validation:XValidation:rule="!has(self.strength) || has(self.image)",fieldPath=".strength",message="says how much of image is given up: leave it out, or name an image"
 type GenerationJobSpec struct {
 	// ModelRef names the Model, in the job's namespace, that draws the pictures.
 	// A job whose model does not exist waits for it.
@@ -51,6 +54,32 @@ type GenerationJobSpec struct {
 	// +kubebuilder:validation:MaxLength=8192
 	NegativePrompt *string `json:"negativePrompt,omitempty"`
 
+	// PromptSyntax says how the prompts are read: Compel takes weights such as (word)1.3,
+	// blends and conjunctions out of them, as the Python library compel does; Plain takes
+	// every character for itself. Without it the model's default applies, then Compel.
+	// +optional
+	PromptSyntax *PromptSyntax `json:"promptSyntax,omitempty"`
+
+	// ClipSkip is how many layers are left out at the end of the text encoder for the
+	// prompt, as diffusers' clip_skip. Without it the model's default applies, then 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=12
+	ClipSkip *int32 `json:"clipSkip,omitempty"`
+
+	// Image is a picture to begin with, in place of noise alone (image-to-image). The
+	// model must have a VAE encoder.
+	// +optional
+	Image *ImageSource `json:"image,omitempty"`
+
+	// Strength says how much of image is given up: near 0 little changes, 1 leaves
+	// nothing of it. Without it 0.8.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:ExclusiveMinimum=true
+	// +kubebuilder:validation:Maximum=1
+	Strength *float64 `json:"strength,omitempty"`
+
 	// Steps is the number of denoising steps: more is slower and, up to a point,
 	// better. Without it the model's default applies, then 30.
 	// +optional
@@ -66,6 +95,13 @@ type GenerationJobSpec struct {
 	// +kubebuilder:validation:Maximum=100
 	GuidanceScale *float64 `json:"guidanceScale,omitempty"`
 
+	// GuidanceRescale says how far the contrast that guidance adds is taken back, as
+	// diffusers' guidance_rescale. Without it the model's default applies, then 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	GuidanceRescale *float64 `json:"guidanceRescale,omitempty"`
+
 	// Seed of the first picture; picture k uses seed+k. Without it a seed is drawn
 	// once and recorded in status.seed, so that a retry gives the same picture.
 	// The bound is 2^53-16, so that every seed of a job is exact in JSON.
@@ -73,6 +109,12 @@ type GenerationJobSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=9007199254740976
 	Seed *int64 `json:"seed,omitempty"`
+
+	// GeneratorDevice is the torch.Generator whose numbers the seed draws: those of a
+	// pipeline with a generator on the CPU, or on CUDA. It has nothing to do with what
+	// the runner computes on. Without it CPU.
+	// +optional
+	GeneratorDevice *GeneratorDevice `json:"generatorDevice,omitempty"`
 
 	// Width of the pictures in pixels. Without it the model's default applies,
 	// then the size the model was trained for.
@@ -94,6 +136,13 @@ type GenerationJobSpec struct {
 	// model's own scheduler_config.json decides.
 	// +optional
 	Scheduler *Scheduler `json:"scheduler,omitempty"`
+
+	// Eta is the share of noise that DDIMScheduler adds in each step, as diffusers' eta.
+	// Other schedulers take no notice of it. Without it 0.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	Eta *float64 `json:"eta,omitempty"`
 
 	// Images is the number of pictures, each with a seed of its own. Without it 1.
 	// +optional
@@ -122,7 +171,7 @@ type GenerationJobSpec struct {
 // OutputSpec says where and how pictures are written.
 type OutputSpec struct {
 	// Directory for the pictures, relative to the pool's outputs volume; files in it
-	// are named <index>.png. Without it <namespace>/<name>-<first 8 of the uid>,
+	// are named <index>.png, .jpg or .webp. Without it <namespace>/<name>-<first 8 of the uid>,
 	// which no other job uses.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -130,7 +179,8 @@ type OutputSpec struct {
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && self.split('/').all(s, s != '' && s != '.' && s != '..')",message="must be a relative path without empty, '.' or '..' segments, such as album/cats"
 	Directory *string `json:"directory,omitempty"`
 
-	// Format of the files. Without it PNG.
+	// Format of the files: PNG, JPEG (quality 95) or WebP (without loss). Each has the
+	// parameters of the generation in its metadata. Without it PNG.
 	// +optional
 	Format *ImageFormat `json:"format,omitempty"`
 }
@@ -162,11 +212,13 @@ type GenerationJobStatus struct {
 	// +kubebuilder:default=0
 	Progress int32 `json:"progress"`
 
-	// Step is the number of denoising steps done in this attempt, over all pictures.
+	// Step is the number of calls of the denoising network done in this attempt, over all
+	// pictures. Some schedulers call it more often than there are steps in the spec.
 	// +optional
 	Step int32 `json:"step,omitempty"`
 
-	// Steps is the number of denoising steps this attempt takes, over all pictures.
+	// Steps is the number of calls of the denoising network that this attempt takes, over
+	// all pictures.
 	// +optional
 	Steps int32 `json:"steps,omitempty"`
 

@@ -43,6 +43,23 @@ type ModelDefaults struct {
 	// +kubebuilder:validation:Maximum=100
 	GuidanceScale *float64 `json:"guidanceScale,omitempty"`
 
+	// GuidanceRescale says how far the contrast that guidance adds is taken back, as
+	// diffusers' guidance_rescale.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=1
+	GuidanceRescale *float64 `json:"guidanceRescale,omitempty"`
+
+	// ClipSkip is how many layers are left out at the end of the text encoder.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=12
+	ClipSkip *int32 `json:"clipSkip,omitempty"`
+
+	// PromptSyntax says how prompts are read: Compel or Plain.
+	// +optional
+	PromptSyntax *PromptSyntax `json:"promptSyntax,omitempty"`
+
 	// Width of the pictures in pixels.
 	// +optional
 	// +kubebuilder:validation:Minimum=8

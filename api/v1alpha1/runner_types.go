@@ -61,6 +61,22 @@ type Assignment struct {
 	// +kubebuilder:validation:MaxLength=8192
 	NegativePrompt string `json:"negativePrompt,omitempty"`
 
+	// PromptSyntax says how the prompts are read; empty is Compel.
+	// +optional
+	PromptSyntax PromptSyntax `json:"promptSyntax,omitempty"`
+
+	// ClipSkip is how many layers are left out at the end of the text encoder.
+	// +optional
+	ClipSkip int32 `json:"clipSkip,omitempty"`
+
+	// Image is a picture to begin with; absent is noise alone.
+	// +optional
+	Image *ImageSource `json:"image,omitempty"`
+
+	// Strength says how much of Image is given up; 0 where there is none.
+	// +optional
+	Strength float64 `json:"strength,omitempty"`
+
 	// Steps is the number of denoising steps.
 	// +required
 	Steps int32 `json:"steps"`
@@ -69,9 +85,17 @@ type Assignment struct {
 	// +required
 	GuidanceScale float64 `json:"guidanceScale"`
 
+	// GuidanceRescale says how far the contrast that guidance adds is taken back.
+	// +optional
+	GuidanceRescale float64 `json:"guidanceRescale,omitempty"`
+
 	// Seed of the first picture; picture k uses seed+k.
 	// +required
 	Seed int64 `json:"seed"`
+
+	// GeneratorDevice is whose random numbers the seed draws; empty is CPU.
+	// +optional
+	GeneratorDevice GeneratorDevice `json:"generatorDevice,omitempty"`
 
 	// Width in pixels; 0 is the size the model was trained for.
 	// +optional
@@ -84,6 +108,10 @@ type Assignment struct {
 	// Scheduler is a diffusers class name; empty is the model's own.
 	// +optional
 	Scheduler Scheduler `json:"scheduler,omitempty"`
+
+	// Eta is the share of noise that DDIMScheduler adds in each step.
+	// +optional
+	Eta float64 `json:"eta,omitempty"`
 
 	// Images is the number of pictures.
 	// +required
@@ -241,11 +269,12 @@ type AssignmentReport struct {
 	// +required
 	Progress int32 `json:"progress"`
 
-	// Step is the number of denoising steps done, over all pictures.
+	// Step is the number of calls of the denoising network done, over all pictures.
 	// +optional
 	Step int32 `json:"step,omitempty"`
 
-	// Steps is the number of denoising steps in all, over all pictures.
+	// Steps is the number of calls of the denoising network in all, over all pictures.
+	// Absent until the generation has begun.
 	// +optional
 	Steps int32 `json:"steps,omitempty"`
 

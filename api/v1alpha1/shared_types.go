@@ -14,22 +14,73 @@ type ObjectReference struct {
 }
 
 // Scheduler is the class name of a diffusers noise scheduler.
-// +kubebuilder:validation:Enum=EulerDiscreteScheduler
+// +kubebuilder:validation:Enum=DDIMScheduler;DDPMScheduler;DPMSolverMultistepScheduler;DPMSolverSinglestepScheduler;EulerAncestralDiscreteScheduler;EulerDiscreteScheduler;FlowMatchEulerDiscreteScheduler;HeunDiscreteScheduler;LCMScheduler;LMSDiscreteScheduler;PNDMScheduler;UniPCMultistepScheduler
 type Scheduler string
 
 // The schedulers the runner implements.
 const (
-	SchedulerEulerDiscrete Scheduler = "EulerDiscreteScheduler"
+	SchedulerDDIM                   Scheduler = "DDIMScheduler"
+	SchedulerDDPM                   Scheduler = "DDPMScheduler"
+	SchedulerDPMSolverMultistep     Scheduler = "DPMSolverMultistepScheduler"
+	SchedulerDPMSolverSinglestep    Scheduler = "DPMSolverSinglestepScheduler"
+	SchedulerEulerAncestralDiscrete Scheduler = "EulerAncestralDiscreteScheduler"
+	SchedulerEulerDiscrete          Scheduler = "EulerDiscreteScheduler"
+	SchedulerFlowMatchEulerDiscrete Scheduler = "FlowMatchEulerDiscreteScheduler"
+	SchedulerHeunDiscrete           Scheduler = "HeunDiscreteScheduler"
+	SchedulerLCM                    Scheduler = "LCMScheduler"
+	SchedulerLMSDiscrete            Scheduler = "LMSDiscreteScheduler"
+	SchedulerPNDM                   Scheduler = "PNDMScheduler"
+	SchedulerUniPCMultistep         Scheduler = "UniPCMultistepScheduler"
+)
+
+// PromptSyntax is a way to read prompts.
+// +kubebuilder:validation:Enum=Compel;Plain
+type PromptSyntax string
+
+// The ways to read prompts.
+const (
+	// PromptSyntaxCompel takes weights, blends and conjunctions out of the prompt, as the
+	// Python library compel does.
+	PromptSyntaxCompel PromptSyntax = "Compel"
+	// PromptSyntaxPlain takes every character for itself, as diffusers does.
+	PromptSyntaxPlain PromptSyntax = "Plain"
+)
+
+// GeneratorDevice is the device of a torch.Generator: each draws other numbers from the
+// same seed, on whatever device the network runs.
+// +kubebuilder:validation:Enum=CPU;CUDA
+type GeneratorDevice string
+
+// The devices whose random numbers the runner draws.
+const (
+	GeneratorCPU  GeneratorDevice = "CPU"
+	GeneratorCUDA GeneratorDevice = "CUDA"
 )
 
 // ImageFormat is the encoding of an output picture.
-// +kubebuilder:validation:Enum=PNG
+// +kubebuilder:validation:Enum=PNG;JPEG;WebP
 type ImageFormat string
 
-// The picture encodings the runner writes.
+// The picture encodings the runner writes, each with the parameters of the generation inside.
 const (
+	// ImageFormatPNG loses nothing.
 	ImageFormatPNG ImageFormat = "PNG"
+	// ImageFormatJPEG has quality 95.
+	ImageFormatJPEG ImageFormat = "JPEG"
+	// ImageFormatWebP loses nothing either.
+	ImageFormatWebP ImageFormat = "WebP"
 )
+
+// ImageSource says where a picture is that a generation begins with.
+type ImageSource struct {
+	// Path of a PNG, JPEG or WebP file, relative to the pool's outputs volume, such as
+	// the path of an output of another job. It has at most 64 MiB and 4096x4096 pixels.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && self.split('/').all(s, s != '' && s != '.' && s != '..')",message="must be a relative path without empty, '.' or '..' segments, such as album/cats/0.png"
+	Path string `json:"path"`
+}
 
 // Phase sums up where a job or an assignment stands. It is derived from conditions and
 // reports and is never an input to a decision. New values may be added.
@@ -74,6 +125,11 @@ type Output struct {
 	// Seed that made this picture: the job's seed plus the index.
 	// +required
 	Seed int64 `json:"seed"`
+
+	// GeneratorDevice is whose random numbers the seed drew. The noise is float32 and is
+	// drawn for each picture alone, so that this and the seed tell it.
+	// +optional
+	GeneratorDevice GeneratorDevice `json:"generatorDevice,omitempty"`
 
 	// Path of the file, relative to the pool's outputs volume.
 	// +required

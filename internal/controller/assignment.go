@@ -36,17 +36,32 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt i
 		},
 		Prompt:              spec.Prompt,
 		NegativePrompt:      ptr.Deref(spec.NegativePrompt, ""),
+		PromptSyntax:        resolve(v1alpha1.PromptSyntaxCompel, spec.PromptSyntax, defaults.PromptSyntax),
+		ClipSkip:            resolve(0, spec.ClipSkip, defaults.ClipSkip),
+		Image:               spec.Image,
+		Strength:            strength(spec),
 		Steps:               resolve(v1alpha1.DefaultSteps, spec.Steps, defaults.Steps),
 		GuidanceScale:       resolve(v1alpha1.DefaultGuidanceScale, spec.GuidanceScale, defaults.GuidanceScale),
+		GuidanceRescale:     resolve(0, spec.GuidanceRescale, defaults.GuidanceRescale),
 		Seed:                *job.Status.Seed,
+		GeneratorDevice:     ptr.Deref(spec.GeneratorDevice, v1alpha1.GeneratorCPU),
 		Width:               resolve(0, spec.Width, defaults.Width),
 		Height:              resolve(0, spec.Height, defaults.Height),
 		Scheduler:           resolve("", spec.Scheduler, defaults.Scheduler),
+		Eta:                 ptr.Deref(spec.Eta, 0),
 		Images:              ptr.Deref(spec.Images, v1alpha1.DefaultImages),
 		OutputDirectory:     outputDirectory(job),
 		OutputFormat:        outputFormat(job),
 		PrecomputeEmbedding: ptr.Deref(spec.PrecomputeEmbedding, false),
 	}
+}
+
+// strength is 0 where there is no picture to give up anything of.
+func strength(spec v1alpha1.GenerationJobSpec) float64 {
+	if spec.Image == nil {
+		return 0
+	}
+	return ptr.Deref(spec.Strength, v1alpha1.DefaultStrength)
 }
 
 // resolve returns the first choice that was made, else the fallback.

@@ -14,6 +14,7 @@ import (
 	. "github.com/onsi/gomega"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/diffusion"
 	"github.com/atelier-dev/atelier/test/testenv"
 )
 
@@ -86,9 +87,23 @@ func TestRefusals(t *testing.T) {
 		{"GenerationJob", job("width: 65"), []string{"spec.width", "multiple of 8"}},
 		{"GenerationJob", job("width: 0"), []string{"spec.width", "greater than or equal to 8"}},
 		{"GenerationJob", job("height: 4104"), []string{"spec.height", "less than or equal to 4096"}},
-		{"GenerationJob", job("scheduler: Euler"), []string{"spec.scheduler", `supported values: "EulerDiscreteScheduler"`}},
+		{"GenerationJob", job("scheduler: Euler"), []string{"spec.scheduler", `supported values: "DDIMScheduler", "DDPMScheduler", "DPMSolverMultistepScheduler"`}},
+		{"GenerationJob", job("promptSyntax: A1111"), []string{"spec.promptSyntax", `supported values: "Compel", "Plain"`}},
+		{"GenerationJob", job("clipSkip: -1"), []string{"spec.clipSkip", "greater than or equal to 0"}},
+		{"GenerationJob", job("clipSkip: 13"), []string{"spec.clipSkip", "less than or equal to 12"}},
+		{"GenerationJob", job("guidanceRescale: -0.1"), []string{"spec.guidanceRescale", "greater than or equal to 0"}},
+		{"GenerationJob", job("guidanceRescale: 1.1"), []string{"spec.guidanceRescale", "less than or equal to 1"}},
+		{"GenerationJob", job("eta: -0.1"), []string{"spec.eta", "greater than or equal to 0"}},
+		{"GenerationJob", job("eta: 1.1"), []string{"spec.eta", "less than or equal to 1"}},
+		{"GenerationJob", job("generatorDevice: cuda"), []string{"spec.generatorDevice", `supported values: "CPU", "CUDA"`}},
+		{"GenerationJob", job("image: {}"), []string{"spec.image.path: Required value"}},
+		{"GenerationJob", job("image: {path: /etc/passwd}"), []string{"spec.image.path", "relative path", "such as album/cats/0.png"}},
+		{"GenerationJob", job("image: {path: a/../../b.png}"), []string{"spec.image.path", "relative path"}},
+		{"GenerationJob", spec(modelRef, prompt, "image: {path: a.png}", "strength: 0"), []string{"spec.strength", "greater than 0"}},
+		{"GenerationJob", spec(modelRef, prompt, "image: {path: a.png}", "strength: 1.1"), []string{"spec.strength", "less than or equal to 1"}},
+		{"GenerationJob", job("strength: 0.5"), []string{"spec.strength", "leave it out, or name an image"}},
 		{"GenerationJob", job("images: 17"), []string{"spec.images", "less than or equal to 16"}},
-		{"GenerationJob", job("output: {format: GIF}"), []string{"spec.output.format", `supported values: "PNG"`}},
+		{"GenerationJob", job("output: {format: GIF}"), []string{"spec.output.format", `supported values: "PNG", "JPEG", "WebP"`}},
 		{"GenerationJob", job("output: {directory: /etc}"), []string{"spec.output.directory", "relative path", "such as album/cats"}},
 		{"GenerationJob", job("output: {directory: a/../../b}"), []string{"spec.output.directory", "relative path"}},
 		{"GenerationJob", job("backoffLimit: -1"), []string{"spec.backoffLimit", "greater than or equal to 0"}},
@@ -97,6 +112,8 @@ func TestRefusals(t *testing.T) {
 		{"Model", spec("source: {path: ../up}"), []string{"spec.source.path", "relative path", "such as stable-diffusion-v1-5"}},
 		{"Model", spec("source: {path: /models}"), []string{"spec.source.path", "relative path"}},
 		{"Model", spec(source, "defaults: {width: 12}"), []string{"spec.defaults.width", "multiple of 8"}},
+		{"Model", spec(source, "defaults: {clipSkip: 13}"), []string{"spec.defaults.clipSkip", "less than or equal to 12"}},
+		{"Model", spec(source, "defaults: {guidanceRescale: 2}"), []string{"spec.defaults.guidanceRescale", "less than or equal to 1"}},
 		{"RunnerPool", spec("minRunners: 2"), []string{"spec.minRunners", "must not be above maxRunners"}},
 		{"RunnerPool", spec("minRunners: 3", "maxRunners: 2"), []string{"spec.minRunners", "must not be above maxRunners"}},
 		{"RunnerPool", spec("maxRunners: 0"), []string{"spec.maxRunners", "greater than or equal to 1"}},
@@ -114,6 +131,21 @@ func TestRefusals(t *testing.T) {
 				g.Expect(out).To(ContainSubstring(text))
 			}
 		})
+	}
+}
+
+// TestEveryParameter applies objects that use every field, and each scheduler.
+func TestEveryParameter(t *testing.T) {
+	g := NewWithT(t)
+	out, err := apply(t, "GenerationJob", "everything", spec(modelRef, prompt, "negativePrompt: blurry", "promptSyntax: Plain", "clipSkip: 1",
+		"image: {path: album/cats/0.png}", "strength: 0.6", "steps: 20", "guidanceScale: 5", "guidanceRescale: 0.7", "seed: 1", "generatorDevice: CUDA",
+		"width: 512", "height: 768", "eta: 0.5", "images: 2", "output: {directory: album, format: WebP}"))
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	out, err = apply(t, "Model", "everything", spec(source, "defaults: {steps: 20, guidanceScale: 5, guidanceRescale: 0.7, clipSkip: 1, promptSyntax: Plain, width: 512, height: 512}"))
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	for _, class := range diffusion.Classes() {
+		out, err := apply(t, "GenerationJob", strings.ToLower(class), spec(modelRef, prompt, "scheduler: "+class))
+		g.Expect(err).NotTo(HaveOccurred(), out)
 	}
 }
 
