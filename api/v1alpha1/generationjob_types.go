@@ -117,7 +117,7 @@ type GenerationJobSpec struct {
 	GeneratorDevice *GeneratorDevice `json:"generatorDevice,omitempty"`
 
 	// Width of the pictures in pixels. Without it the model's default applies,
-	// then the size the model was trained for.
+	// then the size the model was trained for; or with image that of the picture.
 	// +optional
 	// +kubebuilder:validation:Minimum=8
 	// +kubebuilder:validation:Maximum=4096
@@ -125,7 +125,7 @@ type GenerationJobSpec struct {
 	Width *int32 `json:"width,omitempty"`
 
 	// Height of the pictures in pixels. Without it the model's default applies,
-	// then the size the model was trained for.
+	// then the size the model was trained for; or with image that of the picture.
 	// +optional
 	// +kubebuilder:validation:Minimum=8
 	// +kubebuilder:validation:Maximum=4096

@@ -97,11 +97,11 @@ type Assignment struct {
 	// +optional
 	GeneratorDevice GeneratorDevice `json:"generatorDevice,omitempty"`
 
-	// Width in pixels; 0 is the size the model was trained for.
+	// Width in pixels; 0 is the size the model was trained for, or that of Image.
 	// +optional
 	Width int32 `json:"width,omitempty"`
 
-	// Height in pixels; 0 is the size the model was trained for.
+	// Height in pixels; 0 is the size the model was trained for, or that of Image.
 	// +optional
 	Height int32 `json:"height,omitempty"`
 

@@ -21,9 +21,13 @@ func poolName(job *v1alpha1.GenerationJob) string {
 
 // newAssignment resolves a job for one attempt. A parameter is the job's, else the model's
 // default, else the API's constant; sizes and the scheduler fall back to the model's own,
-// which only the runner can read. The job's seed must be recorded already.
+// which only the runner can read. With a picture to begin with, it is the size of that which
+// counts and not the model's. The job's seed must be recorded already.
 func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt int32) v1alpha1.Assignment {
 	spec, defaults := job.Spec, ptr.Deref(model.Spec.Defaults, v1alpha1.ModelDefaults{})
+	if spec.Image != nil {
+		defaults.Width, defaults.Height = nil, nil
+	}
 	return v1alpha1.Assignment{
 		UID:     job.UID,
 		Attempt: attempt,

@@ -11,8 +11,8 @@ import (
 )
 
 // Generate draws the pictures of a request with the loaded model. observe, unless nil,
-// is called after every call of the denoising network with how many are done and how
-// many there are, over all pictures. The error is a *RequestError where the model can't
+// is called before the first call of the denoising network and after every one with how
+// many are done and how many there are, over all pictures. The error is a *RequestError where the model can't
 // do what a field asks for, and ctx's soon after ctx is done, also in the middle of a
 // step.
 func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(done, total int)) (Result, error) {
@@ -30,6 +30,9 @@ func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(d
 	plan, err := loaded.plan(request)
 	if err != nil {
 		return Result{}, err
+	}
+	if observe != nil {
+		observe(0, plan.calls*plan.Images)
 	}
 	pictures, err := loaded.generate(ctx, plan, observe)
 	if err != nil {

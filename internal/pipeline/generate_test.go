@@ -201,7 +201,11 @@ func TestRealGenerateEndsWithItsContext(t *testing.T) {
 	steps := 0
 	r := request()
 	r.Steps = 1000
-	_, err := p.Generate(ctx, r, func(int, int) { steps++; cancel() })
+	_, err := p.Generate(ctx, r, func(done, _ int) {
+		if steps = done; done == 1 {
+			cancel()
+		}
+	})
 	if !errors.Is(err, context.Canceled) || steps != 1 {
 		t.Errorf("got %v after %d steps", err, steps)
 	}

@@ -114,7 +114,7 @@ func compareCase(t *testing.T, p *Pipeline, golden goldenCase, dir string) {
 			t.Errorf("ids of %q are %v, want %v", text, ids, want)
 		}
 	}
-	calls := 0
+	calls := -1 // As the first word is that nothing is done.
 	result, err := p.Generate(t.Context(), golden.request(), func(done, total int) {
 		calls++
 		if done != calls || total != len(golden.Timesteps)*golden.Count {

@@ -124,7 +124,7 @@ func TestBeginningWithAPictureIsReproducible(t *testing.T) {
 		r := imageRequest(16, 16)
 		r.Image = readPNG(t, filepath.Join(goldensDir, "layouts", "source.png"))
 		change(&r)
-		done := 0
+		done := -1 // As the first word is that nothing is done.
 		result, err := p.Generate(t.Context(), r, func(now, total int) {
 			if done++; now != done || total != 2*r.Images { // int(3 * 0.8) steps each.
 				t.Errorf("observed %d of %d", now, total)

@@ -23,6 +23,8 @@ type fakePipeline struct {
 	onGenerate func(ctx context.Context, request pipeline.Request) error
 	// onStep is asked before each step.
 	onStep func(ctx context.Context, done int) error
+	// extraCalls are how many more calls of the network a picture takes than steps.
+	extraCalls int
 	// warnings come with the pictures.
 	warnings []string
 
@@ -135,7 +137,8 @@ func (p *fakePipeline) Generate(ctx context.Context, request pipeline.Request, o
 			return pipeline.Result{}, err
 		}
 	}
-	total := request.Steps * request.Images
+	total := (request.Steps + p.extraCalls) * request.Images
+	observe(0, total)
 	for done := range total {
 		if p.onStep != nil {
 			if err := p.onStep(ctx, done); err != nil {

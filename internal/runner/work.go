@@ -93,16 +93,18 @@ func (w *work) computeEmbedding(ctx context.Context) error {
 	return nil
 }
 
-// generate draws the pictures and reports each step.
+// generate draws the pictures and reports each call of the network. How many there will be
+// is known to the pipeline, which says so before the first.
 func (w *work) generate(ctx context.Context) ([]pipeline.Picture, error) {
-	total := int(w.assignment.Steps) * int(w.assignment.Images)
-	err := w.enter(ctx, v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating,
-		func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { stepped(r, 0, total) })
-	if err != nil {
+	if err := w.enter(ctx, v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating, nil); err != nil {
 		return nil, err
 	}
 	defer w.metrics.stage(v1alpha1.PhaseGenerating, w.clock)()
-	result, err := w.pipeline.Generate(ctx, w.request(), w.step)
+	request, err := w.request()
+	if err != nil {
+		return nil, failed(v1alpha1.ReasonGenerationFailed, err)
+	}
+	result, err := w.pipeline.Generate(ctx, request, w.step)
 	if err != nil {
 		return nil, failed(v1alpha1.ReasonGenerationFailed, err)
 	}
@@ -116,22 +118,6 @@ func (w *work) generate(ctx context.Context) ([]pipeline.Picture, error) {
 // written before the next is done is left out, all but the last.
 func (w *work) step(done, total int) {
 	w.edit(urgency(done >= total), func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { stepped(r, done, total) })
-}
-
-// request is the assignment as the pipeline takes it.
-func (w *work) request() pipeline.Request {
-	a := w.assignment
-	return pipeline.Request{
-		Prompt:         a.Prompt,
-		NegativePrompt: a.NegativePrompt,
-		Steps:          int(a.Steps),
-		GuidanceScale:  a.GuidanceScale,
-		Seed:           a.Seed,
-		Width:          int(a.Width),
-		Height:         int(a.Height),
-		Scheduler:      string(a.Scheduler),
-		Images:         int(a.Images),
-	}
 }
 
 // save writes the pictures as files.
@@ -169,13 +155,14 @@ func (w *work) saveOne(picture pipeline.Picture) (v1alpha1.Output, error) {
 	}
 	size := picture.Image.Bounds().Size()
 	return v1alpha1.Output{
-		Index:     int32(picture.Index),
-		Seed:      picture.Seed,
-		Path:      file.Path,
-		SHA256:    file.SHA256,
-		SizeBytes: file.SizeBytes,
-		Width:     int32(size.X),
-		Height:    int32(size.Y),
+		Index:           int32(picture.Index),
+		Seed:            picture.Seed,
+		GeneratorDevice: w.assignment.GeneratorDevice,
+		Path:            file.Path,
+		SHA256:          file.SHA256,
+		SizeBytes:       file.SizeBytes,
+		Width:           int32(size.X),
+		Height:          int32(size.Y),
 	}, nil
 }
 
