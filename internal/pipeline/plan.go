@@ -159,24 +159,29 @@ func (p plan) noise(k int) (diffusion.Noise, error) {
 	return diffusion.NewGenerator(p.Generator, p.Seed+int64(k))
 }
 
-// parameters are what goes into the file of picture k.
+// parameters are what goes into the file of picture k: what had an effect.
 func (p plan) parameters(k int, model string) artifact.Parameters {
-	return artifact.Parameters{
-		Prompt:          p.Prompt,
-		NegativePrompt:  p.NegativePrompt,
-		Steps:           p.Steps,
-		Method:          p.method,
-		GuidanceScale:   p.GuidanceScale,
-		GuidanceRescale: p.GuidanceRescale,
-		Eta:             p.Eta,
-		Seed:            p.Seed + int64(k),
-		Generator:       p.Generator,
-		Width:           p.Width,
-		Height:          p.Height,
-		Model:           model,
-		ClipSkip:        p.ClipSkip,
-		Strength:        p.Strength,
+	parameters := artifact.Parameters{
+		Prompt:         p.Prompt,
+		NegativePrompt: p.NegativePrompt,
+		Steps:          p.Steps,
+		Method:         p.method,
+		GuidanceScale:  p.GuidanceScale,
+		Eta:            p.Eta,
+		Seed:           p.Seed + int64(k),
+		Generator:      p.Generator,
+		Width:          p.Width,
+		Height:         p.Height,
+		Model:          model,
+		ClipSkip:       p.ClipSkip,
 	}
+	if p.guided {
+		parameters.GuidanceRescale = p.GuidanceRescale
+	}
+	if p.Image != nil {
+		parameters.Strength = p.Strength
+	}
+	return parameters
 }
 
 // latents is the number of numbers in one picture's latents.
