@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/atelier-dev/atelier/internal/artifact"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 )
 
@@ -54,7 +55,7 @@ func TestGenerateWritesTheSameFileTwice(t *testing.T) {
 	if !bytes.Equal(files[0], files[1]) {
 		t.Error("the second file differs")
 	}
-	want := "a red apple\nNegative prompt: blurry\nSteps: 3, Sampler: Euler, CFG scale: 4, Seed: 7, Size: 16x16, Model: tiny"
+	want := "a red apple\nNegative prompt: blurry\nSteps: 3, Sampler: Euler, CFG scale: 4, Seed: 7, Size: 16x16, Model: tiny, RNG: CPU, Version: Atelier dev"
 	if !bytes.Contains(files[0], []byte(want)) {
 		t.Error("the parameters are not in the file")
 	}
@@ -87,6 +88,82 @@ func TestGenerateSeveralAsJSON(t *testing.T) {
 	}
 }
 
+// generateJSON draws with the tiny model and gives the result.
+func generateJSON(t *testing.T, args ...string) generateResult {
+	t.Helper()
+	stdout, _, err := run(t, append([]string{"generate", "--model", tiny, "--prompt", "a cat", "--steps", "4", "--seed", "7", "--device", "cpu", "--json"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result generateResult
+	if err := json.Unmarshal([]byte(stdout), &result); err != nil {
+		t.Fatal(err)
+	}
+	return result
+}
+
+// TestGenerateFromAPicture begins with a picture of each format, and ends in each.
+func TestGenerateFromAPicture(t *testing.T) {
+	dir := t.TempDir()
+	begin := filepath.Join(dir, "begin.png")
+	generateJSON(t, "--width", "32", "-o", begin)
+	link := filepath.Join(dir, "link")
+	for _, c := range []struct {
+		output string
+		format artifact.Format
+	}{{"a.webp", artifact.WebP}, {"a.JPEG", artifact.JPEG}, {"a.png", artifact.PNG}} {
+		if err := os.Symlink(begin, link); err != nil {
+			t.Fatal(err)
+		}
+		output := filepath.Join(dir, c.output)
+		result := generateJSON(t, "--image", link, "--strength", "0.5", "-o", output)
+		picture := result.Pictures[0]
+		if result.Calls != 2 || picture.Format != c.format || picture.File != output || picture.Width != 32 || picture.Height != 16 {
+			t.Errorf("%s: got %+v", c.output, result)
+		}
+		if !strings.Contains(picture.Parameters, "Size: 32x16, Model: tiny, Denoising strength: 0.5, RNG: CPU") {
+			t.Errorf("%s: the parameters are %q", c.output, picture.Parameters)
+		}
+		read, err := artifact.Load(dir, c.output)
+		if err != nil || read.Bounds().Dx() != 32 {
+			t.Errorf("%s: %v", c.output, err)
+		}
+		if err := os.Remove(link); err != nil {
+			t.Fatal(err)
+		}
+		begin = output
+	}
+}
+
+// TestGenerateTakesEveryParameter wants each to change the picture, or a warning that it
+// does not.
+func TestGenerateTakesEveryParameter(t *testing.T) {
+	output := filepath.Join(t.TempDir(), "a.png")
+	plain := generateJSON(t, "-o", output).Pictures[0].SHA256
+	for _, args := range [][]string{
+		{"--prompt", "a (cat)1.5", "--prompt-syntax", "plain"}, {"--guidance-rescale", "0.7"}, {"--generator-device", "cuda"},
+		{"--scheduler", "UniPCMultistepScheduler"}, {"--negative-prompt", "blurry"}, {"--height", "32"},
+	} {
+		if result := generateJSON(t, append(args, "-o", output)...); result.Pictures[0].SHA256 == plain {
+			t.Errorf("%q changes nothing", args)
+		}
+	}
+	result := generateJSON(t, "--eta", "0.5", "--strength", "0.5", "-o", output)
+	if len(result.Warnings) != 2 || !strings.Contains(strings.Join(result.Warnings, "; "), "eta: 0.5: has no effect") || result.Pictures[0].SHA256 != plain {
+		t.Errorf("got %+v", result)
+	}
+}
+
+// TestGeneratePreview looks at the preview of the last step.
+func TestGeneratePreview(t *testing.T) {
+	dir := t.TempDir()
+	generateJSON(t, "--preview", filepath.Join(dir, "preview.png"), "-o", filepath.Join(dir, "a.png"))
+	preview, err := artifact.Load(dir, "preview.png")
+	if err != nil || preview.Bounds().Dx() != 8 || preview.Bounds().Dy() != 8 {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestGenerateSaysWhatIsWrong(t *testing.T) {
 	good := []string{"generate", "--model", tiny, "--prompt", "a cat", "-o", filepath.Join(t.TempDir(), "a.png")}
 	for _, c := range []struct {
@@ -95,8 +172,18 @@ func TestGenerateSaysWhatIsWrong(t *testing.T) {
 	}{
 		{[]string{"generate", "--prompt", "a cat"}, `"model" not set`},
 		{[]string{"generate", "--model", tiny}, `"prompt" not set`},
-		{append(slices.Clip(good), "-o", "a.jpg"), "--output a.jpg: must end in .png"},
+		{append(slices.Clip(good), "-o", "a.gif"), "--output a.gif: must end in one of .png, .jpg, .jpeg, .webp"},
 		{append(slices.Clip(good), "--device", "tpu"), "--device tpu: must be cuda or cpu"},
+		{append(slices.Clip(good), "--generator-device", "tpu"), "--generator-device tpu: must be cpu or cuda"},
+		{append(slices.Clip(good), "--prompt-syntax", "a1111"), "--prompt-syntax a1111: must be compel or plain"},
+		{append(slices.Clip(good), "--image", "missing.png"), "--image: lstat missing.png: no such file"},
+		{append(slices.Clip(good), "--image", "main.go"), "--image: main.go: must be a PNG, JPEG or WebP picture"},
+		{append(slices.Clip(good), "--strength", "0"), "--strength 0: must be above 0"},
+		{append(slices.Clip(good), "--strength", "2"), "strength: 2: must be a number from 0 to 1"},
+		{append(slices.Clip(good), "--eta", "2"), "eta: 2: must be a number from 0 to 1"},
+		{append(slices.Clip(good), "--guidance-rescale", "-1"), "guidanceRescale: -1: must be a number from 0 to 1"},
+		{append(slices.Clip(good), "--clip-skip", "9"), "clipSkip: 9: "},
+		{append(slices.Clip(good), "--preview", filepath.Join("no", "such", "preview.png")), "--preview: outputs directory"},
 		{append(slices.Clip(good), "--width", "17"), "width: 17: must be a multiple of 4"},
 		{append(slices.Clip(good), "--scheduler", "X"), "scheduler: X: must be one of "},
 		{append(slices.Clip(good), "--steps", "0"), "steps: 0: must be from 1 to 1000"},
@@ -127,6 +214,49 @@ func TestInspect(t *testing.T) {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("%q is not in\n%s", want, stdout)
 		}
+	}
+}
+
+func TestInspectAsJSON(t *testing.T) {
+	stdout, _, err := run(t, "inspect", tiny, "--json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var result inspectResult
+	if err := json.Unmarshal([]byte(stdout), &result); err != nil {
+		t.Fatal(err)
+	}
+	if result.Family != "Stable Diffusion" || !result.ImageToImage || result.Width != 16 || result.Scheduler != "EulerDiscreteScheduler" || !result.SchedulerSupported ||
+		len(result.Graphs) != 4 || len(result.Defects) != 0 {
+		t.Errorf("got %+v", result)
+	}
+	want := valueResult{Name: "timestep", Type: "float32", Shape: []int64{}}
+	if !slices.ContainsFunc(result.Graphs, func(g graphResult) bool {
+		return g.File == "unet/model.onnx" && slices.ContainsFunc(g.Inputs, func(v valueResult) bool {
+			return v.Name == want.Name && v.Type == want.Type && v.Shape != nil && len(v.Shape) == 0
+		})
+	}) {
+		t.Errorf("%+v is not among the inputs of %+v", want, result.Graphs)
+	}
+
+	stdout, _, err = run(t, "inspect", t.TempDir(), "--json")
+	if err == nil || json.Unmarshal([]byte(stdout), &result) != nil || len(result.Defects) == 0 {
+		t.Errorf("of an empty folder: %v, %s", err, stdout)
+	}
+}
+
+// TestInspectSaysWhatItCannotDo has no encoder for pictures to begin with, which is no defect.
+func TestInspectSaysWhatItCannotDo(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "model")
+	if err := os.CopyFS(dir, os.DirFS(tiny)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(filepath.Join(dir, "vae_encoder")); err != nil {
+		t.Fatal(err)
+	}
+	stdout, _, err := run(t, "inspect", dir)
+	if err != nil || !strings.Contains(stdout, "pictures from text alone, as vae_encoder/model.onnx is missing") {
+		t.Errorf("%v\n%s", err, stdout)
 	}
 }
 

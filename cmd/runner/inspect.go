@@ -12,12 +12,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/atelier-dev/atelier/internal/diffusion"
+	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 )
 
 func newInspectCommand() *cobra.Command {
-	return &cobra.Command{
+	var asJSON bool
+	command := &cobra.Command{
 		Use:   "inspect DIR",
 		Short: "Say what a model directory holds and what is wrong with it",
 		Long: `Read a model directory (diffusers ONNX layout) without loading the model, and print its
@@ -26,7 +28,11 @@ named with its file and field; with any, the exit code is 1.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			report := pipeline.Inspect(args[0])
-			if err := printReport(command.OutOrStdout(), report); err != nil {
+			show := printReport
+			if asJSON {
+				show = printReportJSON
+			}
+			if err := show(command.OutOrStdout(), report); err != nil {
 				return err
 			}
 			if n := len(report.Problems); n > 0 {
@@ -35,6 +41,8 @@ named with its file and field; with any, the exit code is 1.`,
 			return nil
 		},
 	}
+	command.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
+	return command
 }
 
 // printReport writes what is known, then what is wrong.
@@ -44,7 +52,7 @@ func printReport(out io.Writer, r pipeline.Report) error {
 		_, _ = fmt.Fprintf(w, name+"\t"+format+"\n", args...) // Flush gives the first error.
 	}
 	if r.Family != "" {
-		from := "text"
+		from := "text alone, as " + modelstore.GraphFile(modelstore.VAEEncoder) + " is missing"
 		if r.ImageToImage {
 			from = "text, or from a picture and text"
 		}
