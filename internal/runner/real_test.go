@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/artifact"
 	"github.com/atelier-dev/atelier/internal/ort"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 )
@@ -95,4 +96,25 @@ func TestRealPipelineNamesTheFileAtFault(t *testing.T) {
 	c.Expect(*c.awaitPhase("a", v1alpha1.PhaseFailed)).To(haveError(v1alpha1.ReasonModelInvalid, false, ContainSubstring("unet/model.onnx")))
 	c.awaitPhase("b", v1alpha1.PhaseSucceeded)
 	c.Eventually(func() []string { return c.seen.phases("a") }).Should(Equal([]string{"Initializing 1", "ModelLoading 5", "Failed 5"}))
+}
+
+// TestRealPipelineBeginsWithAPicture has one job begin with what another drew.
+func TestRealPipelineBeginsWithAPicture(t *testing.T) {
+	c := newCluster(t)
+	c.realModel("tiny", "tiny")
+	first := assignment("a", 1, "tiny")
+	first.OutputFormat, first.Width = v1alpha1.ImageFormatJPEG, 32
+	c.runner(first)
+	c.start(withPipeline(pipeline.New(ort.New(ort.Options{Device: ort.CPU}))))
+	drawn := c.awaitPhase("a", v1alpha1.PhaseSucceeded)
+	c.Expect(*drawn).To(And(HaveField("Step", BeEquivalentTo(4)), HaveField("Steps", BeEquivalentTo(4))))
+
+	second := assignment("b", 1, "tiny")
+	second.Image, second.Strength, second.OutputFormat = &v1alpha1.ImageSource{Path: drawn.Outputs[0].Path}, 0.5, v1alpha1.ImageFormatWebP
+	c.assign(second)
+	report := c.awaitPhase("b", v1alpha1.PhaseSucceeded)
+	c.Expect(report.Outputs[0]).To(And(HaveField("Path", "out/b/0.webp"), HaveField("Width", BeEquivalentTo(32)), HaveField("Height", BeEquivalentTo(16))))
+	c.Expect(*report).To(And(HaveField("Step", BeEquivalentTo(2)), HaveField("Steps", BeEquivalentTo(2))), "half of the steps are left out")
+	_, err := artifact.Load(c.outputs, report.Outputs[0].Path)
+	c.Expect(err).NotTo(HaveOccurred())
 }
