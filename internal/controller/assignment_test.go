@@ -15,17 +15,17 @@ import (
 // TestNewAssignment resolves parameters: the job's, else the model's, else the API's.
 func TestNewAssignment(t *testing.T) {
 	everything := v1alpha1.GenerationJobSpec{
-		ModelRef: v1alpha1.ObjectReference{Name: "emoji"}, Prompt: "a red apple", NegativePrompt: ptr.To("blurry"),
-		PromptSyntax: ptr.To(v1alpha1.PromptSyntaxCompel), ClipSkip: ptr.To[int32](0),
-		Image: &v1alpha1.ImageSource{Path: "album/0.png"}, Strength: ptr.To(0.5),
-		Steps: ptr.To[int32](4), GuidanceScale: ptr.To(3.0), GuidanceRescale: ptr.To(0.0), GeneratorDevice: ptr.To(v1alpha1.GeneratorCUDA),
-		Width: ptr.To[int32](64), Height: ptr.To[int32](128), Scheduler: ptr.To(v1alpha1.SchedulerDDIM), Eta: ptr.To(0.3),
-		Images: ptr.To[int32](2), Output: &v1alpha1.OutputSpec{Directory: ptr.To("album"), Format: ptr.To(v1alpha1.ImageFormatWebP)},
+		ModelRef: v1alpha1.ObjectReference{Name: "emoji"}, Prompt: "a red apple", NegativePrompt: new("blurry"),
+		PromptSyntax: new(v1alpha1.PromptSyntaxCompel), ClipSkip: ptr.To[int32](0),
+		Image: &v1alpha1.ImageSource{Path: "album/0.png"}, Strength: new(0.5),
+		Steps: ptr.To[int32](4), GuidanceScale: new(3.0), GuidanceRescale: new(0.0), GeneratorDevice: new(v1alpha1.GeneratorCUDA),
+		Width: ptr.To[int32](64), Height: ptr.To[int32](128), Scheduler: new(v1alpha1.SchedulerDDIM), Eta: new(0.3),
+		Images: ptr.To[int32](2), Output: &v1alpha1.OutputSpec{Directory: new("album"), Format: new(v1alpha1.ImageFormatWebP)},
 	}
 	defaults := v1alpha1.ModelDefaults{
-		PromptSyntax: ptr.To(v1alpha1.PromptSyntaxPlain), ClipSkip: ptr.To[int32](1), Steps: ptr.To[int32](20),
-		GuidanceScale: ptr.To(5.0), GuidanceRescale: ptr.To(0.7), Width: ptr.To[int32](512), Height: ptr.To[int32](768),
-		Scheduler: ptr.To(v1alpha1.SchedulerUniPCMultistep),
+		PromptSyntax: new(v1alpha1.PromptSyntaxPlain), ClipSkip: ptr.To[int32](1), Steps: ptr.To[int32](20),
+		GuidanceScale: new(5.0), GuidanceRescale: new(0.7), Width: ptr.To[int32](512), Height: ptr.To[int32](768),
+		Scheduler: new(v1alpha1.SchedulerUniPCMultistep),
 	}
 	for name, c := range map[string]struct {
 		change   func(*v1alpha1.GenerationJobSpec)

@@ -43,8 +43,7 @@ func (w *work) image() (image.Image, error) {
 		return nil, nil
 	}
 	picture, err := artifact.Load(w.outputsDir, w.assignment.Image.Path)
-	var refused *artifact.NotPictureError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*artifact.NotPictureError](err); ok {
 		return nil, &pipeline.RequestError{Field: "image.path", Value: refused.Path, Message: refused.Message}
 	}
 	return picture, err
