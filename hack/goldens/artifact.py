@@ -1,8 +1,9 @@
-"""Reads pictures that the Go encoders wrote with Pillow and piexif, as AUTOMATIC1111's web UI does.
+"""Turns pictures upright with Pillow, and reads pictures that the Go encoders wrote with Pillow and piexif, as AUTOMATIC1111's web UI does.
 
 Has the Go test write its samples to test/testdata/goldens/artifact, and records in read.json, for each file, the
 parameters that are found in it, its size and the sha256 of its RGB bytes. The Go test then compares what it encodes
-with what was read here.
+with what was read here. turned/ has a picture in each of Exif's orientations, and turned.json its size upright and the colours of its
+blocks.
 
     python artifact.py
 """
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import piexif
 import piexif.helper
-from PIL import Image
+from PIL import Image, ImageOps
 
 ROOT = Path(__file__).parents[2]
 GOLDENS = ROOT / "test/testdata/goldens/artifact"
@@ -43,10 +44,26 @@ def read(file):
         }
 
 
+def turned(orientation):
+    """A picture of 2x3 flat blocks in a file that says how it lies, and what it is upright."""
+    picture = Image.new("RGB", (16, 24))
+    for i, colour in enumerate([(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (0, 255, 255), (255, 0, 255)]):
+        picture.paste(colour, (8 * (i % 2), 8 * (i // 2), 8 * (i % 2) + 8, 8 * (i // 2) + 8))
+    name = f"{orientation}.jpg"
+    exif = Image.Exif()
+    exif[piexif.ImageIFD.Orientation] = orientation
+    picture.save(GOLDENS / "turned" / name, quality=95, subsampling=0, exif=exif)
+    with Image.open(GOLDENS / "turned" / name) as saved:
+        upright = ImageOps.exif_transpose(saved).convert("RGB")
+    blocks = [upright.getpixel((x, y)) for y in range(4, upright.height, 8) for x in range(4, upright.width, 8)]
+    return {"file": name, "width": upright.width, "height": upright.height, "blocks": blocks}
+
+
 def main():
-    GOLDENS.mkdir(parents=True, exist_ok=True)
+    (GOLDENS / "turned").mkdir(parents=True, exist_ok=True)
+    (GOLDENS / "turned.json").write_text(json.dumps([turned(orientation) for orientation in range(1, 9)]) + "\n")
     subprocess.run(["go", "test", "-count=1", "-run", "TestOtherReaders", "./internal/artifact", "-write-samples"], cwd=ROOT, check=True)
-    rows = [read(file) for file in sorted(GOLDENS.iterdir()) if file.suffix != ".json"]
+    rows = [read(file) for file in sorted(GOLDENS.iterdir()) if file.is_file() and file.suffix != ".json"]
     (GOLDENS / "read.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 

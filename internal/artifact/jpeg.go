@@ -18,6 +18,12 @@ const jpegQuality = 95
 // most 65,533 bytes, for both prompts and the parameters after them.
 const maxPromptUnits = 15_000
 
+// What JPEG files begin with, and what Exif segments do.
+const (
+	startOfImage   = "\xff\xd8"
+	exifIdentifier = "Exif\x00\x00"
+)
+
 // encodeJPEG puts the Exif segment where Exif wants it, right after the start of the image.
 func encodeJPEG(picture *image.NRGBA, parameters Parameters) ([]byte, error) {
 	// The same pixels: without transparency the two kinds of picture are one, and this is
@@ -30,15 +36,11 @@ func encodeJPEG(picture *image.NRGBA, parameters Parameters) ([]byte, error) {
 	parameters.Prompt = shorten(parameters.Prompt, maxPromptUnits)
 	parameters.NegativePrompt = shorten(parameters.NegativePrompt, maxPromptUnits)
 	block := exif(parameters.String())
-	const (
-		startOfImage = "\xff\xd8"
-		app1         = "\xff\xe1"
-		identifier   = "Exif\x00\x00"
-	)
-	file := make([]byte, 0, encoded.Len()+len(app1)+2+len(identifier)+len(block))
+	const app1 = "\xff\xe1"
+	file := make([]byte, 0, encoded.Len()+len(app1)+2+len(exifIdentifier)+len(block))
 	file = append(file, startOfImage+app1...)
-	file = binary.BigEndian.AppendUint16(file, uint16(2+len(identifier)+len(block)))
-	file = append(file, identifier...)
+	file = binary.BigEndian.AppendUint16(file, uint16(2+len(exifIdentifier)+len(block)))
+	file = append(file, exifIdentifier...)
 	file = append(file, block...)
 	return append(file, encoded.Bytes()[len(startOfImage):]...), nil
 }

@@ -37,7 +37,7 @@ type NotPictureError struct {
 func (e *NotPictureError) Error() string { return e.Path + ": " + e.Message }
 
 // Load reads the picture in the file at name, relative to dir: a PNG, a JPEG or a WebP, by its
-// content whatever its name. Neither .. nor a symbolic link leads out of dir. The error is a
+// content whatever its name, and a JPEG turned upright as its Exif says. Neither .. nor a symbolic link leads out of dir. The error is a
 // *NotPictureError where the file is not there or is no such picture, and another one where
 // the volume is the matter.
 func Load(dir, name string) (image.Image, error) {
@@ -56,7 +56,7 @@ func Load(dir, name string) (image.Image, error) {
 	if err != nil {
 		return nil, &NotPictureError{name, "must be a whole picture: " + err.Error()}
 	}
-	return picture, nil
+	return upright(picture, data), nil
 }
 
 // readable says whether a format, as package image names it, is one that Encode writes.

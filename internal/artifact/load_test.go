@@ -6,8 +6,11 @@ package artifact
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"hash/crc32"
+	"image"
+	"image/color"
 	"os"
 	"path/filepath"
 	"strings"
@@ -51,6 +54,57 @@ func TestLoadGoesByContent(t *testing.T) {
 	if _, err := Load(dir, "link/picture"); err != nil {
 		t.Errorf("through a link that stays inside: %v", err)
 	}
+}
+
+// TestLoadTurnsPicturesUpright compares with Pillow's exif_transpose.
+func TestLoadTurnsPicturesUpright(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(goldens, "turned.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		File          string
+		Width, Height int
+		Blocks        [][3]uint8
+	}
+	if err := json.Unmarshal(data, &rows); err != nil || len(rows) != 8 {
+		t.Fatal(len(rows), err)
+	}
+	for _, row := range rows {
+		picture, err := Load(goldens, "turned/"+row.File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := picture.Bounds(); got != image.Rect(0, 0, row.Width, row.Height) {
+			t.Errorf("%s: bounds %v, want %dx%d", row.File, got, row.Width, row.Height)
+		}
+		for i, want := range row.Blocks {
+			across := row.Width / 8
+			c := color.NRGBAModel.Convert(picture.At(8*(i%across)+4, 8*(i/across)+4)).(color.NRGBA)
+			for k, got := range []uint8{c.R, c.G, c.B} {
+				if d := int(got) - int(want[k]); d < -3 || d > 3 {
+					t.Errorf("%s: block %d is %v, want %v", row.File, i, c, want)
+				}
+			}
+		}
+	}
+}
+
+// FuzzOrientation reads whatever a file says of itself.
+func FuzzOrientation(f *testing.F) {
+	for _, orientation := range []string{"1", "6", "8"} {
+		file, err := os.ReadFile(filepath.Join(goldens, "turned", orientation+".jpg"))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(file[:min(len(file), 120)])
+	}
+	f.Add([]byte("\xff\xd8\xff\xe1\x00\x10Exif\x00\x00II*\x00\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		if got := orientationOf(exifOf(file)); got < 0 || got > 8 {
+			t.Errorf("got %d", got)
+		}
+	})
 }
 
 // huge is a PNG file whose header promises a picture of a size.
