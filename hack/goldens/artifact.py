@@ -3,7 +3,7 @@
 Has the Go test write its samples to test/testdata/goldens/artifact, and records in read.json, for each file, the
 parameters that are found in it, its size and the sha256 of its RGB bytes. The Go test then compares what it encodes
 with what was read here. turned/ has a picture in each of Exif's orientations, and turned.json its size upright and the colours of its
-blocks.
+blocks. lossy/ has a picture in lossy formats, and as PNG what Pillow reads in each.
 
     python artifact.py
 """
@@ -59,8 +59,29 @@ def turned(orientation):
     return {"file": name, "width": upright.width, "height": upright.height, "blocks": blocks}
 
 
+# Files whose colours have less resolution than the picture, or all of it, with how Pillow is told to save them.
+LOSSY = {
+    "420.jpg": {"quality": 90, "subsampling": "4:2:0"},
+    "422.jpg": {"quality": 90, "subsampling": "4:2:2"},
+    "444.jpg": {"quality": 90, "subsampling": "4:4:4"},
+    "lossy.webp": {"quality": 80},
+}
+
+
+def lossy():
+    """Writes a colourful picture with odd sides in lossy formats, and as PNG what Pillow reads in each."""
+    sheet = Image.open(ROOT / "docs/images/contact-sheet.png").convert("RGB")
+    picture = sheet.crop((0, 0, 134, 110)).resize((67, 55), Image.Resampling.LANCZOS)
+    for name, options in LOSSY.items():
+        picture.save(GOLDENS / "lossy" / name, **options)
+        with Image.open(GOLDENS / "lossy" / name) as saved:
+            saved.convert("RGB").save(GOLDENS / "lossy" / f"{name}.png", optimize=True)
+
+
 def main():
     (GOLDENS / "turned").mkdir(parents=True, exist_ok=True)
+    (GOLDENS / "lossy").mkdir(exist_ok=True)
+    lossy()
     (GOLDENS / "turned.json").write_text(json.dumps([turned(orientation) for orientation in range(1, 9)]) + "\n")
     subprocess.run(["go", "test", "-count=1", "-run", "TestOtherReaders", "./internal/artifact", "-write-samples"], cwd=ROOT, check=True)
     rows = [read(file) for file in sorted(GOLDENS.iterdir()) if file.is_file() and file.suffix != ".json"]

@@ -56,7 +56,7 @@ func Load(dir, name string) (image.Image, error) {
 	if err != nil {
 		return nil, &NotPictureError{name, "must be a whole picture: " + err.Error()}
 	}
-	return upright(picture, data), nil
+	return upright(colours(picture, format), data), nil
 }
 
 // readable says whether a format, as package image names it, is one that Encode writes.

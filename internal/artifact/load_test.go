@@ -90,6 +90,37 @@ func TestLoadTurnsPicturesUpright(t *testing.T) {
 	}
 }
 
+// TestLoadReadsColoursAsPillowDoes compares lossy files. libjpeg's and libwebp's arithmetic of
+// the luma is not the standard library's, and differs by 1 here and there.
+func TestLoadReadsColoursAsPillowDoes(t *testing.T) {
+	for _, name := range []string{"lossy/420.jpg", "lossy/422.jpg", "lossy/444.jpg", "lossy/lossy.webp"} {
+		got, err := Load(goldens, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := Load(goldens, name+".png")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Bounds() != want.Bounds() {
+			t.Fatalf("%s: bounds %v, want %v", name, got.Bounds(), want.Bounds())
+		}
+		sum, most, size := 0, 0, got.Bounds().Size()
+		for y := range size.Y {
+			for x := range size.X {
+				r, g, b, _ := got.At(x, y).RGBA()
+				r2, g2, b2, _ := want.At(x, y).RGBA()
+				for _, d := range []int{int(r>>8) - int(r2>>8), int(g>>8) - int(g2>>8), int(b>>8) - int(b2>>8)} {
+					sum, most = sum+max(d, -d), max(most, d, -d)
+				}
+			}
+		}
+		if mean := float64(sum) / float64(3*size.X*size.Y); mean > 0.1 || most > 3 {
+			t.Errorf("%s: colours are off by up to %d, by %.3f in the mean", name, most, mean)
+		}
+	}
+}
+
 // FuzzOrientation reads whatever a file says of itself.
 func FuzzOrientation(f *testing.F) {
 	for _, orientation := range []string{"1", "6", "8"} {
