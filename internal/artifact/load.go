@@ -45,6 +45,11 @@ func Load(dir, name string) (image.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decode(name, data)
+}
+
+// decode decodes a picture whose header promises no more pixels than are allowed.
+func decode(name string, data []byte) (image.Image, error) {
 	config, format, err := image.DecodeConfig(bytes.NewReader(data))
 	switch {
 	case err != nil || !readable(format):
