@@ -65,6 +65,7 @@ LOSSY = {
     "422.jpg": {"quality": 90, "subsampling": "4:2:2"},
     "444.jpg": {"quality": 90, "subsampling": "4:4:4"},
     "lossy.webp": {"quality": 80},
+    "alpha.webp": {"quality": 80},
 }
 
 
@@ -72,8 +73,10 @@ def lossy():
     """Writes a colourful picture with odd sides in lossy formats, and as PNG what Pillow reads in each."""
     sheet = Image.open(ROOT / "docs/images/contact-sheet.png").convert("RGB")
     picture = sheet.crop((0, 0, 134, 110)).resize((67, 55), Image.Resampling.LANCZOS)
+    transparent = picture.copy()
+    transparent.putalpha(Image.linear_gradient("L").resize(picture.size))
     for name, options in LOSSY.items():
-        picture.save(GOLDENS / "lossy" / name, **options)
+        (transparent if name == "alpha.webp" else picture).save(GOLDENS / "lossy" / name, **options)
         with Image.open(GOLDENS / "lossy" / name) as saved:
             saved.convert("RGB").save(GOLDENS / "lossy" / f"{name}.png", optimize=True)
 

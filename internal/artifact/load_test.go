@@ -93,7 +93,7 @@ func TestLoadTurnsPicturesUpright(t *testing.T) {
 // TestLoadReadsColoursAsPillowDoes compares lossy files. libjpeg's and libwebp's arithmetic of
 // the luma is not the standard library's, and differs by 1 here and there.
 func TestLoadReadsColoursAsPillowDoes(t *testing.T) {
-	for _, name := range []string{"lossy/420.jpg", "lossy/422.jpg", "lossy/444.jpg", "lossy/lossy.webp"} {
+	for _, name := range []string{"lossy/420.jpg", "lossy/422.jpg", "lossy/444.jpg", "lossy/lossy.webp", "lossy/alpha.webp"} {
 		got, err := Load(goldens, name)
 		if err != nil {
 			t.Fatal(err)

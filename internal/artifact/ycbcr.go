@@ -12,10 +12,16 @@ import (
 // WebP's as libwebp does, and so as Pillow reads them. Package image repeats the colour
 // samples that a file has for two or four pixels, where those libraries go smoothly from one
 // to the next, and takes WebP's colours, of 16 to 235, for JPEG's, of 0 to 255. Pictures of
-// other kinds and ratios stay as they are.
+// other kinds and ratios stay as they are. Transparency is dropped, as Pillow's convert("RGB")
+// drops it.
 func colours(picture image.Image, format string) image.Image {
-	source, ok := picture.(*image.YCbCr)
-	if !ok {
+	var source *image.YCbCr
+	switch p := picture.(type) {
+	case *image.YCbCr:
+		source = p
+	case *image.NYCbCrA:
+		source = &p.YCbCr
+	default:
 		return picture
 	}
 	vertical := source.SubsampleRatio == image.YCbCrSubsampleRatio420
