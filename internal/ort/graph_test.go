@@ -142,18 +142,3 @@ func TestReadGraphRefusesOtherFiles(t *testing.T) {
 		t.Errorf("a directory: %v", err)
 	}
 }
-
-func FuzzReadGraph(f *testing.F) {
-	f.Add([]byte(identityModel))
-	f.Add(encodeModel(Graph{Inputs: []Value{{"x", TypeInt64, []int64{-1, 3}}}, Outputs: []Value{{"y", TypeBool, nil}}}))
-	f.Add([]byte("\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		graph, err := parseGraph(newProtoReader(bytes.NewReader(data)), int64(len(data)))
-		if err != nil {
-			return
-		}
-		if n := len(graph.Inputs) + len(graph.Outputs) + len(graph.External); n > len(data) {
-			t.Errorf("%d values out of %d bytes", n, len(data))
-		}
-	})
-}

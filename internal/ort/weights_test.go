@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 )
 
@@ -83,17 +84,32 @@ func TestReadWeight(t *testing.T) {
 	}
 }
 
-// FuzzReadWeight reads a weight of any file. It must end, and not with more than it may
-// read.
-func FuzzReadWeight(f *testing.F) {
+// FuzzGraphFile reads graph and weight of any file. Neither may give more than the file
+// can hold, nor read outside of what is bounded.
+func FuzzGraphFile(f *testing.F) {
 	inline := message(nil, tensorRawData, raw(1, 2.5))
+	f.Add([]byte(identityModel))
+	f.Add(encodeModel(Graph{Inputs: []Value{{"x", TypeInt64, []int64{-1, 3}}}, Outputs: []Value{{"y", TypeBool, nil}}}))
+	f.Add([]byte("\x3a\xff\xff\xff\xff\xff\xff\xff\xff\x7f"))
 	f.Add(graphProto(nil, tensorProto("norm.weight", TypeFloat32, inline)))
 	f.Add(graphProto([]node{{"Cast", []string{"a"}, []string{"norm.weight"}}}, tensorProto("a", TypeFloat16, inline)))
 	f.Add(graphProto([]node{{"Identity", []string{"norm.weight"}, []string{"norm.weight"}}}))
-	path := filepath.Join(f.TempDir(), "model.onnx")
+	f.Add(graphProto(nil, externalTensor("norm.weight", "weights.bin", 2)))
+	dir := f.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "weights.bin"), raw(1, 2, 3), 0o600); err != nil {
+		f.Fatal(err)
+	}
+	path := filepath.Join(dir, "model.onnx")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
+		}
+		graph, err := ReadGraph(path)
+		if n := len(graph.Inputs) + len(graph.Outputs) + len(graph.External); err == nil && n > len(data) {
+			t.Errorf("%d values out of %d bytes", n, len(data))
+		}
+		if err != nil || slices.ContainsFunc(graph.External, func(name string) bool { return name != "weights.bin" }) {
+			return // Nobody reads weights of such a file.
 		}
 		if values, err := ReadWeight(path, "norm.weight"); err == nil && 2*len(values) > maxWeight {
 			t.Errorf("%d values", len(values))

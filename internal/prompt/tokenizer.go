@@ -7,10 +7,10 @@ package prompt
 // Tokenizer is CLIP's byte-pair encoding, as the CLIPTokenizer of transformers 5 computes
 // it from the same files. That one, the only one there is since version 5 and the one
 // that diffusers 0.42 takes, runs the Rust library tokenizers; it gave the ids that are
-// compared. Version 4 had one in Python too, for which diffusers' pipelines asked then.
-// It differs on some texts outside of plain Latin: it mends text with ftfy where that is
-// installed, and otherwise leaves out control characters, sets Chinese characters apart,
-// and ends Greek words with ς.
+// compared. Up to version 4 diffusers' pipelines took one written in Python. On printable
+// ASCII it gives the same ids, but for <|ENDOFTEXT|> and the like (compared with 4.57.6).
+// Beyond, it mends text with ftfy where that is installed, and otherwise leaves out
+// control characters, sets Chinese characters apart, and ends Greek words with ς.
 //
 // Bytes that are no UTF-8 count as one U+FFFD for each run of them; Python's strings
 // have none. It is safe for concurrent use.
