@@ -115,6 +115,17 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 bench: onnxruntime ## Run the benchmarks.
 	go test -run '^$$' -bench . -benchmem ./internal/...
 
+FUZZTIME ?= 10m
+
+.PHONY: fuzz
+fuzz: ## Run every fuzzer, one after another, for FUZZTIME each.
+	@for package in $$(go list ./internal/...); do \
+		for fuzzer in $$(go test -list '^Fuzz' $$package | grep '^Fuzz'); do \
+			echo "$$package $$fuzzer"; \
+			go test -run '^$$' -fuzz "^$$fuzzer\$$" -fuzztime $(FUZZTIME) $$package || exit 1; \
+		done; \
+	done
+
 .PHONY: goldens
 goldens: ## Recompute the goldens with Python's diffusers (needs Python 3.11 and gigabytes of wheels).
 	hack/goldens/run.sh

@@ -157,22 +157,29 @@ func TestModelErrorNamesFileAndField(t *testing.T) {
 	}
 }
 
-// FuzzReadConfig reads a model whose four configurations are the fuzzer's. What is
+// FuzzReadConfig reads a model whose five configurations are the fuzzer's. What is
 // accepted must be within bounds.
 func FuzzReadConfig(f *testing.F) {
-	index := `{"_class_name":"StableDiffusionPipeline","text_encoder":["a","b"],"tokenizer":["a","b"],"unet":["a","b"],"scheduler":["a","b"]}`
-	f.Add(index, `{"hidden_size":16,"vocab_size":544,"max_position_embeddings":77}`,
-		`{"sample_size":8,"in_channels":4,"cross_attention_dim":16}`, `{"latent_channels":4,"block_out_channels":[8,16],"shift_factor":null}`)
-	f.Add(`{"_class_name":1}`, `[]`, `{"sample_size":1e99}`, `{"block_out_channels":[1,2,3,4,5,6,7,8,9,10]}`)
-	f.Add(``, `null`, `{"in_channels":-1}`, `{"scaling_factor":1e-300}`)
+	one := `{"_class_name":"StableDiffusionPipeline","text_encoder":["a","b"],"tokenizer":["a","b"],"unet":["a","b"],"scheduler":["a","b"]}`
+	two := strings.TrimSuffix(one, "}") + `,"text_encoder_2":["a","b"],"tokenizer_2":["a","b"],"force_zeros_for_empty_prompt":false}`
+	text := `{"hidden_size":16,"vocab_size":544,"max_position_embeddings":77,"layer_norm_eps":1e-05,"num_hidden_layers":2,"projection_dim":16}`
+	unet := `{"sample_size":8,"in_channels":4,"cross_attention_dim":16,"time_cond_proj_dim":null,"addition_time_embed_dim":8,"projection_class_embeddings_input_dim":64}`
+	vae := `{"latent_channels":4,"block_out_channels":[8,16],"scaling_factor":0.18215,"shift_factor":null}`
+	f.Add(one, text, "", unet, vae)
+	f.Add(two, text, text, unet, vae)
+	f.Add(two, text, `{}`, unet, vae)
+	f.Add(`{"_class_name":1}`, `[]`, "", `{"sample_size":1e99}`, `{"block_out_channels":[1,2,3,4,5,6,7,8,9,10]}`)
+	f.Add(``, `null`, "null", `{"in_channels":-1}`, `{"scaling_factor":1e-300}`)
 	dir := f.TempDir()
-	for _, part := range []string{TextEncoder, UNet, VAEDecoder} {
+	for _, part := range []string{TextEncoder, TextEncoder2, UNet, VAEDecoder} {
 		if err := os.Mkdir(filepath.Join(dir, part), 0o700); err != nil {
 			f.Fatal(err)
 		}
 	}
-	f.Fuzz(func(t *testing.T, index, text, unet, vae string) {
-		for name, data := range map[string]string{IndexFile: index, ConfigFile(TextEncoder): text, ConfigFile(UNet): unet, ConfigFile(VAEDecoder): vae} {
+	f.Fuzz(func(t *testing.T, index, text, text2, unet, vae string) {
+		for name, data := range map[string]string{
+			IndexFile: index, ConfigFile(TextEncoder): text, ConfigFile(TextEncoder2): text2, ConfigFile(UNet): unet, ConfigFile(VAEDecoder): vae,
+		} {
 			if err := os.WriteFile(filepath.Join(dir, name), []byte(data), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -189,6 +196,8 @@ func FuzzReadConfig(f *testing.F) {
 			t.Errorf("got %v, want a ModelError", err)
 		case err == nil && (config.VAE.Scale() > 128 || config.UNet.SampleSize*config.VAE.Scale() > 1<<17):
 			t.Errorf("accepted %+v", config)
+		case err == nil && config.TextEncoder2 != nil && config.TextEncoder2.HiddenSize > 1<<14:
+			t.Errorf("accepted %+v", *config.TextEncoder2)
 		}
 	})
 }

@@ -68,7 +68,7 @@ func textOutputs(pooled string, width, pooledWidth int64) []ort.Value {
 }
 
 // putGraph puts a graph that takes and gives what is said in the place of a part's.
-func putGraph(t *testing.T, model Model, part string, inputs, outputs []ort.Value) {
+func putGraph(t testing.TB, model Model, part string, inputs, outputs []ort.Value) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(model.Dir, part), 0o700); err != nil {
 		t.Fatal(err)
@@ -77,13 +77,13 @@ func putGraph(t *testing.T, model Model, part string, inputs, outputs []ort.Valu
 }
 
 // inFile changes a field of one of a model's files.
-func inFile(t *testing.T, model Model, file, field string, value any) {
+func inFile(t testing.TB, model Model, file, field string, value any) {
 	t.Helper()
 	setField(field, value)(t, filepath.Join(model.Dir, file))
 }
 
 // copyFolder copies one folder of a model to another.
-func copyFolder(t *testing.T, model Model, from, to string) {
+func copyFolder(t testing.TB, model Model, from, to string) {
 	t.Helper()
 	if err := os.CopyFS(filepath.Join(model.Dir, to), os.DirFS(filepath.Join(model.Dir, from))); err != nil {
 		t.Fatal(err)
@@ -91,7 +91,7 @@ func copyFolder(t *testing.T, model Model, from, to string) {
 }
 
 // xlModel makes a model with two text encoders, of widths 16 and 24, out of the tiny one.
-func xlModel(t *testing.T) Model {
+func xlModel(t testing.TB) Model {
 	t.Helper()
 	model := copyModel(t)
 	copyFolder(t, model, "tokenizer", "tokenizer_2")
@@ -112,7 +112,7 @@ func xlModel(t *testing.T) Model {
 }
 
 // putXLNetwork puts a denoising network with the inputs of Stable Diffusion XL.
-func putXLNetwork(t *testing.T, model Model, width int64, pooled, ids []int64) {
+func putXLNetwork(t testing.TB, model Model, width int64, pooled, ids []int64) {
 	t.Helper()
 	putGraph(t, model, modelstore.UNet, unetInputs(width,
 		ort.Value{Name: inputPooled, Type: ort.TypeFloat32, Shape: pooled},
@@ -121,7 +121,7 @@ func putXLNetwork(t *testing.T, model Model, width int64, pooled, ids []int64) {
 }
 
 // consistencyModel makes a model that takes the guidance scale as an input.
-func consistencyModel(t *testing.T) Model {
+func consistencyModel(t testing.TB) Model {
 	t.Helper()
 	model := copyModel(t)
 	inFile(t, model, "unet/config.json", "time_cond_proj_dim", 8)
@@ -132,7 +132,7 @@ func consistencyModel(t *testing.T) Model {
 
 // bareModel makes a model as diffusers' own exporter wrote it: no configurations beside
 // the graphs, ids of 32 bits, a list of timesteps, channels that are not fixed.
-func bareModel(t *testing.T) Model {
+func bareModel(t testing.TB) Model {
 	t.Helper()
 	model := copyModel(t)
 	for _, part := range []string{"text_encoder", "unet", "vae_decoder", "vae_encoder"} {
@@ -158,13 +158,13 @@ func bareModel(t *testing.T) Model {
 func TestFamiliesAreFoundByTheirParts(t *testing.T) {
 	for _, c := range []struct {
 		name         string
-		model        func(*testing.T) Model
+		model        func(testing.TB) Model
 		family       string
 		side         int
 		imageToImage bool
 		extras       extras
 	}{
-		{"one encoder", func(t *testing.T) Model { t.Helper(); return copyModel(t) }, "Stable Diffusion", 16, true, extras{}},
+		{"one encoder", func(t testing.TB) Model { t.Helper(); return copyModel(t) }, "Stable Diffusion", 16, true, extras{}},
 		{"two encoders", xlModel, "Stable Diffusion XL", 16, true, extras{pooled: 20, timeIDs: 6}},
 		{"guidance as an input", consistencyModel, "Stable Diffusion, a latent consistency model", 16, true, extras{guidance: 8}},
 		{"no configurations", bareModel, "Stable Diffusion", 512, false, extras{}},
@@ -194,7 +194,7 @@ func TestFamiliesAreFoundByTheirParts(t *testing.T) {
 func TestDefectsOfFamiliesAreNamed(t *testing.T) {
 	for _, c := range []struct {
 		name                 string
-		model                func(*testing.T) Model
+		model                func(testing.TB) Model
 		damage               func(*testing.T, Model)
 		file, field, message string
 	}{
@@ -348,15 +348,15 @@ func TestConsistencyModelsSeeTheScaleAndNoNegativePrompt(t *testing.T) {
 func TestClipSkipsThatCannotBe(t *testing.T) {
 	for _, c := range []struct {
 		name  string
-		model func(*testing.T) Model
+		model func(testing.TB) Model
 		skip  int
 		want  string
 	}{
-		{"negative", func(t *testing.T) Model { t.Helper(); return copyModel(t) }, -1, "from 0 to 3"},
-		{"more than there are", func(t *testing.T) Model { t.Helper(); return copyModel(t) }, 4, "from 0 to 3"},
+		{"negative", func(t testing.TB) Model { t.Helper(); return copyModel(t) }, -1, "from 0 to 3"},
+		{"more than there are", func(t testing.TB) Model { t.Helper(); return copyModel(t) }, 4, "from 0 to 3"},
 		{"more than there are of two", xlModel, 3, "from 0 to 2"},
 		{"only the last layer's result", bareModel, 1, "output_hidden_states"},
-		{"normalization without a name", func(t *testing.T) Model {
+		{"normalization without a name", func(t testing.TB) Model {
 			t.Helper()
 			m := copyModel(t)
 			putGraph(t, m, modelstore.TextEncoder, []ort.Value{{Name: inputIDs, Type: ort.TypeInt64, Shape: []int64{-1, -1}}}, textOutputs("pooler_output", 16, 16))

@@ -37,8 +37,8 @@ func mutations(t *testing.T) int {
 // TestMutatedModels damages files of the model at random. Each model must load, or be
 // refused with an error that names one of its files; nothing may end the process.
 func TestMutatedModels(t *testing.T) {
-	whole := modelFiles(t)
 	model := copyModel(t)
+	whole := modelFiles(t, model)
 	p := New(ort.New(ort.Options{Device: ort.CPU, Threads: 1}))
 	loaded, refused := 0, 0
 	for seed := range mutations(t) {
@@ -83,11 +83,11 @@ type files struct {
 	data  map[string][]byte
 }
 
-// modelFiles reads every file of the tiny model that loading looks at.
-func modelFiles(t *testing.T) files {
+// modelFiles reads every file of a model that loading looks at.
+func modelFiles(t testing.TB, model Model) files {
 	t.Helper()
 	found := files{data: map[string][]byte{}}
-	dir := os.DirFS(testModel(t, tiny).Dir)
+	dir := os.DirFS(model.Dir)
 	err := fs.WalkDir(dir, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || name == "README.md" {
 			return err

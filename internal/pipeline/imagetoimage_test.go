@@ -83,8 +83,8 @@ func TestSizeOfAPictureToBeginWith(t *testing.T) {
 }
 
 func TestPicturesThatCannotBeBegunWith(t *testing.T) {
-	whole := func(t *testing.T) Model { t.Helper(); return copyModel(t) }
-	without := func(t *testing.T) Model {
+	whole := func(t testing.TB) Model { t.Helper(); return copyModel(t) }
+	without := func(t testing.TB) Model {
 		t.Helper()
 		m := copyModel(t)
 		remove(t, filepath.Join(m.Dir, modelstore.GraphFile(modelstore.VAEEncoder)))
@@ -92,7 +92,7 @@ func TestPicturesThatCannotBeBegunWith(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name    string
-		model   func(*testing.T) Model
+		model   func(testing.TB) Model
 		request Request
 		field   string
 		message string

@@ -31,8 +31,8 @@ func copyModel(t testing.TB) Model {
 }
 
 // setField changes a field of a JSON file; a nil value takes it out.
-func setField(field string, value any) func(t *testing.T, file string) {
-	return func(t *testing.T, file string) {
+func setField(field string, value any) func(t testing.TB, file string) {
+	return func(t testing.TB, file string) {
 		t.Helper()
 		data, err := os.ReadFile(file)
 		if err != nil {
@@ -54,7 +54,7 @@ func setField(field string, value any) func(t *testing.T, file string) {
 	}
 }
 
-func put(t *testing.T, file string, data []byte) {
+func put(t testing.TB, file string, data []byte) {
 	t.Helper()
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		t.Fatal(err)
@@ -65,19 +65,19 @@ func put(t *testing.T, file string, data []byte) {
 }
 
 // content replaces a file.
-func content(data string) func(t *testing.T, file string) {
-	return func(t *testing.T, file string) { put(t, file, []byte(data)) }
+func content(data string) func(t testing.TB, file string) {
+	return func(t testing.TB, file string) { put(t, file, []byte(data)) }
 }
 
 // remove takes a file away.
-func remove(t *testing.T, file string) {
+func remove(t testing.TB, file string) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
 }
 
 // truncate keeps half of a file.
-func truncate(t *testing.T, file string) {
+func truncate(t testing.TB, file string) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -86,7 +86,7 @@ func truncate(t *testing.T, file string) {
 }
 
 // flip damages bytes in the middle of a file.
-func flip(t *testing.T, file string) {
+func flip(t testing.TB, file string) {
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -99,8 +99,8 @@ func flip(t *testing.T, file string) {
 }
 
 // replaceWith puts another file of the model in the place of one.
-func replaceWith(other string) func(t *testing.T, file string) {
-	return func(t *testing.T, file string) {
+func replaceWith(other string) func(t testing.TB, file string) {
+	return func(t testing.TB, file string) {
 		data, err := os.ReadFile(filepath.Join(filepath.Dir(filepath.Dir(file)), other))
 		if err != nil {
 			t.Fatal(err)
@@ -110,7 +110,7 @@ func replaceWith(other string) func(t *testing.T, file string) {
 }
 
 // leadOut puts a symbolic link in the place of a file.
-func leadOut(t *testing.T, file string) {
+func leadOut(t testing.TB, file string) {
 	remove(t, file)
 	if err := os.Symlink("/etc/passwd", file); err != nil {
 		t.Fatal(err)
@@ -133,7 +133,7 @@ func TestDefectsAreNamed(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		file   string
-		damage func(t *testing.T, file string)
+		damage func(t testing.TB, file string)
 		// wantFile is file unless it is given.
 		wantFile, field, message string
 	}{
@@ -257,7 +257,7 @@ func TestExternalWeightsMustBeInside(t *testing.T) {
 
 // TestHuggingFaceCacheIsRead loads a model whose files are links to blobs beside it.
 func TestHuggingFaceCacheIsRead(t *testing.T) {
-	whole := modelFiles(t)
+	whole := modelFiles(t, testModel(t, tiny))
 	cache := filepath.Join(t.TempDir(), "models--test--tiny")
 	snapshot := filepath.Join(cache, "snapshots", "0123abcd")
 	for i, name := range whole.names {
