@@ -83,7 +83,7 @@ func printReport(out io.Writer, r pipeline.Report) error {
 			line("  out", "%s", describe(v))
 		}
 		for _, file := range g.External {
-			line("  weights", "%s", file)
+			line("  weights", "%s", file.Name)
 		}
 	}
 	for _, problem := range r.Problems {

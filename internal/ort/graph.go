@@ -55,9 +55,17 @@ type Value struct {
 type Graph struct {
 	Inputs  []Value
 	Outputs []Value
-	// External are the files, relative to the graph's, that hold weights of it or of
-	// graphs and functions inside it.
-	External []string
+	// External are the other files that hold weights of it or of graphs and functions
+	// inside it.
+	External []ExternalFile
+}
+
+// ExternalFile is a file beside a graph's that holds weights.
+type ExternalFile struct {
+	// Name is relative to the folder of the graph's file, as that one says it.
+	Name string
+	// Size in bytes that the file must have at least, as far as is stated.
+	Size int64
 }
 
 // Input finds an input by name.
@@ -147,15 +155,15 @@ type graphParser struct {
 	graph        Graph
 	found        bool
 	initializers map[string]bool
-	// external has the files in graph.External.
-	external map[string]bool
+	// external has the places of files in graph.External.
+	external map[string]int
 	// depth is how many graphs the graph that is walked is inside of.
 	depth int
 }
 
 // parseGraph walks a ModelProto of the given size.
 func parseGraph(r *protoReader, size int64) (Graph, error) {
-	p := &graphParser{r: r, initializers: map[string]bool{}, external: map[string]bool{}}
+	p := &graphParser{r: r, initializers: map[string]bool{}, external: map[string]int{}}
 	err := r.message(size, func(field, end int64) error {
 		switch field {
 		case modelGraph:
@@ -255,28 +263,37 @@ func (p *graphParser) sparse(end int64) error {
 	})
 }
 
-// tensor takes the name and the external files of a TensorProto.
+// tensor takes the name and the external file of a TensorProto.
 func (p *graphParser) tensor(end int64) (name string, err error) {
+	var data externalData
 	err = p.r.message(end, func(field, end int64) (err error) {
 		switch field {
 		case tensorName:
 			name, err = p.r.text(end)
 		case tensorExternalData:
-			err = p.externalData(end)
+			err = data.read(p.r, end)
 		}
 		return err
 	})
+	if err == nil && data.file != "" {
+		err = p.note(data)
+	}
 	return name, err
 }
 
-// externalData takes one key and value that say where a tensor's data are.
-func (p *graphParser) externalData(end int64) error {
-	key, value, err := p.r.entry(end)
-	if err != nil || key != "location" || p.external[value] {
+// note keeps the file that a tensor is in, and how far it reaches.
+func (p *graphParser) note(data externalData) error {
+	size, err := data.end()
+	if err != nil {
 		return err
 	}
-	p.external[value] = true
-	p.graph.External = append(p.graph.External, value)
+	i, ok := p.external[data.file]
+	if !ok {
+		i = len(p.graph.External)
+		p.external[data.file] = i
+		p.graph.External = append(p.graph.External, ExternalFile{Name: data.file})
+	}
+	p.graph.External[i].Size = max(p.graph.External[i].Size, size)
 	return checkCount(len(p.graph.External))
 }
 

@@ -38,7 +38,7 @@ func TestReadGraphOfExportedModels(t *testing.T) {
 // and weights in other files.
 func TestReadGraphLeavesOutInitializers(t *testing.T) {
 	weight := message(nil, tensorName, []byte("w"))
-	for _, entry := range [][2]string{{"location", "weights.bin"}, {"offset", "0"}} {
+	for _, entry := range [][2]string{{"location", "weights.bin"}, {"offset", "4"}, {"length", "8"}} {
 		weight = message(weight, tensorExternalData, message(message(nil, entryKey, []byte(entry[0])), entryValue, []byte(entry[1])))
 	}
 	graph := message(nil, graphInput, encodeValue(Value{"x", TypeFloat16, nil}))
@@ -48,7 +48,7 @@ func TestReadGraphLeavesOutInitializers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Graph{Inputs: []Value{{"x", TypeFloat16, nil}}, External: []string{"weights.bin"}}
+	want := Graph{Inputs: []Value{{"x", TypeFloat16, nil}}, External: []ExternalFile{{Name: "weights.bin", Size: 12}}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -92,12 +92,30 @@ func TestReadGraphFindsExternalDataEverywhere(t *testing.T) {
 		"function":           message(message(nil, modelGraph, nil), modelFunctions, message(nil, functionNode, message(nil, nodeAttribute, message(nil, attributeTensor, weight)))),
 	} {
 		graph, err := ReadGraph(write(t, file))
-		if err != nil || !slices.Equal(graph.External, []string{"weights.bin"}) {
+		if err != nil || !slices.Equal(graph.External, []ExternalFile{{Name: "weights.bin"}}) {
 			t.Errorf("%s: %v (%v)", name, graph.External, err)
 		}
 	}
 	if _, err := ReadGraph(write(t, message(nil, modelGraph, attribute(attributeGraph, nested)))); err == nil || !strings.Contains(err.Error(), "inside each other") {
 		t.Errorf("one branch more: %v", err)
+	}
+}
+
+// TestReadGraphChecksExternalData has places that no file has.
+func TestReadGraphChecksExternalData(t *testing.T) {
+	for want, entries := range map[string][][2]string{
+		`"b"`:              {{"location", "a"}, {"location", "b"}},
+		`offset`:           {{"location", "a"}, {"offset", "-1"}},
+		`"1e3"`:            {{"location", "a"}, {"length", "1e3"}},
+		`begins at byte 1`: {{"location", "a"}, {"offset", "1"}, {"length", "9223372036854775807"}},
+	} {
+		var weight []byte
+		for _, entry := range entries {
+			weight = message(weight, tensorExternalData, message(message(nil, entryKey, []byte(entry[0])), entryValue, []byte(entry[1])))
+		}
+		if graph, err := ReadGraph(write(t, message(nil, modelGraph, message(nil, graphInitializer, weight)))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v gives %v (%v), want an error with %s", entries, graph.External, err, want)
+		}
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/x448/float16"
@@ -46,7 +45,7 @@ type weight struct {
 	name     string
 	kind     ElementType
 	data     []byte
-	external map[string]string
+	external externalData
 }
 
 // ReadWeight reads a small float32 or float16 weight of the graph in the file at path:
@@ -147,7 +146,7 @@ func (p *weightParser) node(end int64) error {
 // tensor takes a TensorProto: its name, and of the one that is wanted the rest, whatever
 // the order of its fields.
 func (p *weightParser) tensor(end int64, wanted string) (weight, error) {
-	w := weight{external: map[string]string{}}
+	var w weight
 	err := p.r.message(end, func(field, end int64) (err error) {
 		switch {
 		case field == tensorName:
@@ -156,9 +155,7 @@ func (p *weightParser) tensor(end int64, wanted string) (weight, error) {
 		case field == tensorDataType:
 			w.kind = ElementType(p.r.number)
 		case field == tensorExternalData:
-			var key, value string
-			key, value, err = p.r.entry(end)
-			w.external[key] = value
+			err = w.external.read(p.r, end)
 		case (field == tensorRawData || field == tensorFloatData) && end-p.r.offset <= maxWeight:
 			w.data, err = p.r.bytes(end)
 		}
@@ -170,9 +167,9 @@ func (p *weightParser) tensor(end int64, wanted string) (weight, error) {
 // floats gives the elements, which may be in another file of the folder.
 func (w weight) floats(folder string) ([]float32, error) {
 	data := w.data
-	if location := w.external["location"]; location != "" {
+	if w.external.file != "" {
 		var err error
-		if data, err = readPart(filepath.Join(folder, filepath.FromSlash(location)), w.external["offset"], w.external["length"]); err != nil {
+		if data, err = w.external.load(folder); err != nil {
 			return nil, fmt.Errorf("weight %s: %w", w.name, err)
 		}
 	}
@@ -188,32 +185,4 @@ func (w weight) floats(folder string) ([]float32, error) {
 		}
 	}
 	return values, nil
-}
-
-// readPart reads the part of a file that an external weight is in.
-func readPart(path, offset, length string) ([]byte, error) {
-	from, to := int64(0), int64(0)
-	for _, n := range []struct {
-		text string
-		into *int64
-	}{{offset, &from}, {length, &to}} {
-		if n.text == "" {
-			continue
-		}
-		var err error
-		if *n.into, err = strconv.ParseInt(n.text, 10, 64); err != nil || *n.into < 0 {
-			return nil, fmt.Errorf("%q is no place in a file", n.text)
-		}
-	}
-	if to > maxWeight {
-		return nil, nil
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // Only read from.
-	data := make([]byte, to)
-	_, err = f.ReadAt(data, from)
-	return data, err
 }

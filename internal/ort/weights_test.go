@@ -108,7 +108,7 @@ func FuzzGraphFile(f *testing.F) {
 		if n := len(graph.Inputs) + len(graph.Outputs) + len(graph.External); err == nil && n > len(data) {
 			t.Errorf("%d values out of %d bytes", n, len(data))
 		}
-		if err != nil || slices.ContainsFunc(graph.External, func(name string) bool { return name != "weights.bin" }) {
+		if err != nil || slices.ContainsFunc(graph.External, func(e ExternalFile) bool { return e.Name != "weights.bin" }) {
 			return // Nobody reads weights of such a file.
 		}
 		if values, err := ReadWeight(path, "norm.weight"); err == nil && 2*len(values) > maxWeight {

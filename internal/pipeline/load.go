@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path"
 
 	"github.com/atelier-dev/atelier/internal/diffusion"
@@ -182,19 +183,36 @@ func (p *parts) open(runtime ort.Runtime, n network, graph graphFile) (err error
 }
 
 // openGraph reads what the graph of a part takes and gives, and checks that the files
-// with its weights are there and inside the model directory.
+// with its weights are there, whole, and inside the model directory.
 func openGraph(dir *modelstore.Directory, part, file string) (ort.Graph, error) {
 	graph, err := ort.ReadGraph(file)
 	if err != nil {
 		return ort.Graph{}, &ModelError{File: modelstore.GraphFile(part), Message: err.Error(), Err: err}
 	}
 	for _, external := range graph.External {
-		if path.IsAbs(external) {
-			return ort.Graph{}, &ModelError{File: modelstore.GraphFile(part), Field: "external data", Message: fmt.Sprintf("is in %q; must be in a file of the model", external)}
-		}
-		if _, err := dir.File(path.Join(part, external)); err != nil {
+		if err := checkExternal(dir, part, external); err != nil {
 			return ort.Graph{}, err
 		}
 	}
 	return graph, nil
+}
+
+// checkExternal checks a file with weights of a part.
+func checkExternal(dir *modelstore.Directory, part string, external ort.ExternalFile) error {
+	if path.IsAbs(external.Name) {
+		return &ModelError{File: modelstore.GraphFile(part), Field: "external data", Message: fmt.Sprintf("is in %q; must be in a file of the model", external.Name)}
+	}
+	name := path.Join(part, external.Name)
+	file, err := dir.File(name)
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if info.Size() < external.Size {
+		return &ModelError{File: name, Message: fmt.Sprintf("is %d bytes long, so it was cut short; must be %d at least, which %s says", info.Size(), external.Size, modelstore.GraphFile(part))}
+	}
+	return nil
 }

@@ -236,17 +236,21 @@ func TestExternalWeightsMustBeInside(t *testing.T) {
 	if err := os.Symlink("/etc/passwd", filepath.Join(model.Dir, "unet/link.bin")); err != nil {
 		t.Fatal(err)
 	}
+	put(t, filepath.Join(model.Dir, "unet/short.bin"), make([]byte, 99))
 	for location, want := range map[string]ModelError{
 		"weights.bin":            {File: "unet/weights.bin", Message: "is missing"},
 		"../../../../etc/passwd": {File: "../../../etc/passwd", Message: "leads out"},
 		"link.bin":               {File: "unet/link.bin", Message: "can't be opened"},
 		"../unet":                {File: "unet", Message: "regular file"},
 		"/etc/passwd":            {File: "unet/model.onnx", Field: "external data", Message: `"/etc/passwd"`},
+		"short.bin":              {File: "unet/short.bin", Message: "is 99 bytes long, so it was cut short; must be 100 at least"},
 	} {
-		// ModelProto.graph.initializer.external_data of {location: …}, and no more.
-		entry := field(1, []byte("location"))
-		entry = append(entry, field(2, []byte(location))...)
-		put(t, filepath.Join(model.Dir, "unet/model.onnx"), field(7, field(5, field(13, entry))))
+		// ModelProto.graph.initializer.external_data, and no more.
+		var weight []byte
+		for _, entry := range [][2]string{{"location", location}, {"offset", "60"}, {"length", "40"}} {
+			weight = append(weight, field(13, append(field(1, []byte(entry[0])), field(2, []byte(entry[1]))...))...)
+		}
+		put(t, filepath.Join(model.Dir, "unet/model.onnx"), field(7, field(5, weight)))
 		_, err := openGraph(dir, modelstore.UNet, filepath.Join(model.Dir, "unet/model.onnx"))
 		var defect *ModelError
 		if !errors.As(err, &defect) || defect.File != want.File || defect.Field != want.Field || !strings.Contains(defect.Message, want.Message) {
@@ -327,7 +331,7 @@ func TestGraphsOfAnotherKindAreNamed(t *testing.T) {
 	}
 }
 
-// field is a protocol buffer's field of bytes, shorter than 128.
+// field is a protocol buffer's field of fewer than 128 bytes.
 func field(number byte, data []byte) []byte {
 	return append([]byte{number<<3 | 2, byte(len(data))}, data...)
 }
