@@ -212,7 +212,8 @@ func checkExternal(dir *modelstore.Directory, part string, external ort.External
 		return err
 	}
 	if info.Size() < external.Size {
-		return &ModelError{File: name, Message: fmt.Sprintf("is %d bytes long, so it was cut short; must be %d at least, which %s says", info.Size(), external.Size, modelstore.GraphFile(part))}
+		says := modelstore.GraphFile(part)
+		return &ModelError{File: name, Message: fmt.Sprintf("is %d bytes long, so it was cut short; must be %d at least, which %s says", info.Size(), external.Size, says)}
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func golden(t *testing.T, name string, into any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }() // Only read from.
 	data, err := gzip.NewReader(file)
 	if err != nil {
 		t.Fatal(err)
