@@ -58,9 +58,11 @@ func printReportJSON(out io.Writer, r pipeline.Report) error {
 		Scheduler: r.Scheduler, SchedulerSupported: r.SchedulerSupported, Graphs: []graphResult{}, Defects: []string{},
 	}
 	for _, g := range r.Graphs {
-		result.Graphs = append(result.Graphs, graphResult{
-			File: g.File, SizeBytes: g.SizeBytes, Inputs: valueResults(g.Inputs), Outputs: valueResults(g.Outputs), Weights: g.External,
-		})
+		graph := graphResult{File: g.File, SizeBytes: g.SizeBytes, Inputs: valueResults(g.Inputs), Outputs: valueResults(g.Outputs)}
+		for _, file := range g.External {
+			graph.Weights = append(graph.Weights, file.Name)
+		}
+		result.Graphs = append(result.Graphs, graph)
 	}
 	for _, problem := range r.Problems {
 		result.Defects = append(result.Defects, problem.Error())
