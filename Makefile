@@ -126,6 +126,10 @@ fuzz: ## Run every fuzzer, one after another, for FUZZTIME each.
 		done; \
 	done
 
+.PHONY: parity
+parity: onnxruntime ## Print how far the runtime is from Python, and fail past a bound.
+	@go test -count=1 -json -run Equal ./internal/... | go run ./hack/parity
+
 .PHONY: goldens
 goldens: ## Recompute the goldens with Python's diffusers (needs Python 3.11 and gigabytes of wheels).
 	hack/goldens/run.sh

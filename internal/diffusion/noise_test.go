@@ -12,6 +12,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/atelier-dev/atelier/internal/parity"
 )
 
 // TestNoiseEqualsTorch compares every bit with what hack/goldens/noise.py wrote.
@@ -32,6 +34,7 @@ func TestNoiseEqualsTorch(t *testing.T) {
 	if len(rows) < 70 {
 		t.Fatalf("only %d rows", len(rows))
 	}
+	wrong := 0
 	for _, row := range rows {
 		g := newCPUNoise(row.Seed)
 		var all []float32
@@ -45,9 +48,12 @@ func TestNoiseEqualsTorch(t *testing.T) {
 			_ = binary.Write(hash, binary.LittleEndian, v)
 		}
 		if got := hex.EncodeToString(hash.Sum(nil)); got != row.SHA256 {
+			wrong++
 			t.Errorf("seed %d, sizes %v: begins with %v, want %v", row.Seed, row.Sizes, all[:len(row.First)], row.First)
 		}
 	}
+	parity.About(t, "noise", "torch, CPU")
+	parity.Record(t, "of all rows", parity.Figure{Measure: parity.Exact, Worst: float64(wrong) / float64(len(rows)), Cases: len(rows)})
 }
 
 // TestNoiseIsNearTorchWithoutVectors bounds how far torch's numbers on processors

@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/atelier-dev/atelier/internal/parity"
 )
 
 // golden is one configuration in a file of hack/goldens/schedulers.py. Refused says that
@@ -62,7 +64,8 @@ func TestSchedulersEqualDiffusers(t *testing.T) {
 			if runs < 100 {
 				t.Errorf("only %d runs were compared", runs)
 			}
-			t.Logf("%d runs, largest relative difference of a sample %.2g", runs, most)
+			parity.About(t, "scheduler", class)
+			parity.Record(t, "of all runs", parity.Figure{Measure: parity.Samples, Worst: most, Bound: sampleBound, Cases: runs})
 		})
 	}
 }

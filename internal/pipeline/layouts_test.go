@@ -9,12 +9,12 @@ import (
 	"fmt"
 	"image"
 	"image/png"
-	"math"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/atelier-dev/atelier/internal/diffusion"
+	"github.com/atelier-dev/atelier/internal/parity"
 )
 
 // layoutCase is the case.json that hack/goldens/layouts.py writes.
@@ -65,11 +65,9 @@ func (c layoutCase) plan(t *testing.T, p parts) plan {
 // 1e-4 of the largest number, pictures within 1 of 255. Of networks in float16, which
 // are compared with float32, the bounds are what that type can hold.
 func TestLayoutsEqualPython(t *testing.T) {
-	for name, bound := range map[string]struct {
-		numbers float64
-		colours int
-	}{
-		"sdxl": {1e-4, 1}, "v2": {1e-4, 1}, "lcm": {1e-4, 1}, "legacy": {1e-4, 1}, "half": {1e-2, 3}, "turbo": {1e-4, 1}, "scored": {1e-4, 1},
+	for name, bound := range map[string]float64{
+		"sdxl": parity.Relative, "v2": parity.Relative, "lcm": parity.Relative, "legacy": parity.Relative, "half": 1e-2,
+		"turbo": parity.Relative, "scored": parity.Relative,
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := loadLayout(t, name)
@@ -79,7 +77,7 @@ func TestLayoutsEqualPython(t *testing.T) {
 			}
 			for _, file := range files {
 				t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) {
-					compareLayout(t, p, filepath.Dir(file), bound.numbers, bound.colours)
+					compareLayout(t, p, filepath.Dir(file), bound)
 				})
 			}
 		})
@@ -89,11 +87,18 @@ func TestLayoutsEqualPython(t *testing.T) {
 // loadLayout loads the model of a layout.
 func loadLayout(t *testing.T, name string) *Pipeline {
 	t.Helper()
-	p := newPipeline(t)
-	if err := p.Load(t.Context(), Model{Name: name, Dir: filepath.Join(goldensDir, "layouts", name, "model")}); err != nil {
+	p, model := newPipeline(t), Model{Name: name, Dir: filepath.Join(goldensDir, "layouts", name, "model")}
+	about(t, model)
+	if err := p.Load(t.Context(), model); err != nil {
 		t.Fatal(err)
 	}
 	return p
+}
+
+// about has the figures of a test go to the model's family.
+func about(t *testing.T, model Model) {
+	t.Helper()
+	parity.About(t, "family", fmt.Sprintf("%s (%s)", Inspect(model.Dir).Family, model.Name))
 }
 
 // readCase reads the case in a folder.
@@ -110,10 +115,10 @@ func readCase(t *testing.T, dir string) layoutCase {
 	return c
 }
 
-func compareLayout(t *testing.T, p *Pipeline, dir string, numbers float64, colours int) {
+func compareLayout(t *testing.T, p *Pipeline, dir string, bound float64) {
 	t.Helper()
 	c := readCase(t, dir)
-	compareSteps(t, p.current(), c.plan(t, p.current()), dir, numbers)
+	compareSteps(t, p.current(), c.plan(t, p.current()), dir, bound)
 	calls, last := 0, image.NewNRGBA(image.Rectangle{})
 	plan := c.plan(t, p.current())
 	plan.Preview = func(_ int, preview *image.NRGBA) {
@@ -130,14 +135,10 @@ func compareLayout(t *testing.T, p *Pipeline, dir string, numbers float64, colou
 		if k > 0 {
 			name = fmt.Sprintf("picture-%d.png", k)
 		}
-		if worst := farthestColour(t, picture.Image, filepath.Join(dir, name)); worst > colours {
-			t.Errorf("%s: colours differ by up to %d, which may be %d", name, worst, colours)
-		}
+		parity.Picture(t, name, picture.Image, readPNG(t, filepath.Join(dir, name)))
 	}
 	if c.Strength > 0 {
-		if worst := farthestColour(t, last, filepath.Join(dir, "preview.png")); worst > colours {
-			t.Errorf("colours of the preview differ by up to %d", worst)
-		}
+		parity.Picture(t, "preview.png", last, readPNG(t, filepath.Join(dir, "preview.png")))
 	}
 }
 
@@ -148,9 +149,9 @@ func compareSteps(t *testing.T, p parts, plan plan, dir string, bound float64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, "states", conditioned.states.F32, readNumpy(t, filepath.Join(dir, "states.npy")), bound)
+	parity.Numbers(t, parity.Conditioning, "states", conditioned.states.F32, readNumpy(t, filepath.Join(dir, "states.npy")), bound)
 	if conditioned.pooled != nil {
-		within(t, "pooled", conditioned.pooled.F32, readNumpy(t, filepath.Join(dir, "pooled.npy")), bound)
+		parity.Numbers(t, parity.Conditioning, "pooled", conditioned.pooled.F32, readNumpy(t, filepath.Join(dir, "pooled.npy")), bound)
 	}
 	begun, err := p.encodeImage(t.Context(), plan)
 	if err != nil {
@@ -162,7 +163,7 @@ func compareSteps(t *testing.T, p parts, plan plan, dir string, bound float64) {
 	}
 	trail, n, calls := readNumpy(t, filepath.Join(dir, "latents.npy")), plan.latents(), 0
 	step := func(i int, latents []float32) {
-		within(t, fmt.Sprintf("latents after step %d", i), latents, trail[calls*n:(calls+1)*n], bound)
+		parity.Numbers(t, parity.Latents, fmt.Sprintf("after step %d", i), latents, trail[calls*n:(calls+1)*n], bound)
 		calls++
 	}
 	if _, err := newDenoiser(p.unet, plan, conditioned, begun).denoise(t.Context(), scheduler, torchCPU(t, plan.Seed), step); err != nil {
@@ -171,25 +172,6 @@ func compareSteps(t *testing.T, p parts, plan plan, dir string, bound float64) {
 	if calls != len(trail)/n || calls != plan.calls {
 		t.Errorf("%d calls where %d were planned, want %d", calls, plan.calls, len(trail)/n)
 	}
-}
-
-// within compares numbers within a share of the largest one wanted.
-func within(t *testing.T, what string, got, want []float32, bound float64) {
-	t.Helper()
-	if len(got) != len(want) {
-		t.Fatalf("%s: %d numbers, want %d", what, len(got), len(want))
-	}
-	var largest, worst float64
-	for i, w := range want {
-		largest = math.Max(largest, math.Abs(float64(w)))
-		if d := math.Abs(float64(got[i]) - float64(w)); !(d <= worst) {
-			worst = d
-		}
-	}
-	if !(worst <= bound*largest) {
-		t.Errorf("%s: off by %.2g of the largest number", what, worst/largest)
-	}
-	t.Logf("%s: off by %.2g of the largest number", what, worst/largest)
 }
 
 // readPNG reads a picture.
@@ -204,26 +186,4 @@ func readPNG(t *testing.T, file string) image.Image {
 		t.Fatal(err)
 	}
 	return picture
-}
-
-// farthestColour gives by how much the colours of a picture differ at most.
-func farthestColour(t *testing.T, picture *image.NRGBA, file string) int {
-	t.Helper()
-	want := readPNG(t, file)
-	bounds := want.Bounds()
-	if bounds != picture.Bounds() {
-		t.Fatalf("the picture is %v, want %v", picture.Bounds(), bounds)
-	}
-	worst := 0
-	for y := range bounds.Dy() {
-		for x := range bounds.Dx() {
-			r, g, b, _ := want.At(x, y).RGBA()
-			at := picture.NRGBAAt(x, y)
-			for _, d := range []int{int(r>>8) - int(at.R), int(g>>8) - int(at.G), int(b>>8) - int(at.B)} {
-				worst = max(worst, d, -d)
-			}
-		}
-	}
-	t.Logf("%s: colours differ by up to %d", filepath.Base(file), worst)
-	return worst
 }

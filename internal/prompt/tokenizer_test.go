@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+
+	"github.com/atelier-dev/atelier/internal/parity"
 )
 
 const testdata = "../../test/testdata"
@@ -79,7 +81,8 @@ func TestTokenizersEqualTransformers(t *testing.T) {
 					}
 				}
 			}
-			t.Logf("%d of %d differ", wrong, len(texts))
+			parity.About(t, "tokenizer", model)
+			parity.Record(t, "of all strings", parity.Figure{Measure: parity.Exact, Worst: float64(wrong) / float64(len(texts)), Cases: len(texts)})
 		})
 	}
 }
