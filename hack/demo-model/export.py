@@ -94,6 +94,11 @@ def write(module, path, inputs, outputs, axes):
             do_constant_folding=True,
             dynamo=False,
         )
+    shrink(path)
+
+
+def shrink(path):
+    """Makes a file small that a repository keeps: half-size weights, short names."""
     model = onnx.load(str(path))
     shorten(model)
     store_half(model)

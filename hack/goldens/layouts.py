@@ -1,16 +1,21 @@
 """Models of each family and layout with small random weights, and what diffusers draws with them in torch.
 
-    sdxl     two text encoders, pooled embeddings and time_ids, as optimum exports Stable Diffusion XL
-    v2       v_prediction, a text encoder that is padded with "!", and the timestep as an int64 list of one, as older
-             versions of optimum exported Stable Diffusion 2
-    lcm      the guidance scale as an input of the denoising network, as optimum exports latent consistency models
-    legacy   the layout of diffusers' own old exporter: ids of 32 bits, a list of timesteps, channels that are not
-             fixed, no configurations beside the graphs
-    half     float16 throughout, with the timestep as a float16 scalar; the pictures are those of float32
+    sd       Stable Diffusion 1
+    sdxl     Stable Diffusion XL: two text encoders, pooled embeddings and time_ids
+    v2       Stable Diffusion 2: v_prediction, and a text encoder that is padded with "!"
+    lcm      a latent consistency model: the guidance scale is an input of the denoising network
+    half     Stable Diffusion 1 in float16, the timestep too; the pictures are those of float32
     turbo    few steps from "trailing" timesteps without guidance, and what pictures can begin with
     scored   what some relatives of Stable Diffusion XL have: an aesthetic score in the place of the picture's size in
              time_ids, an empty negative prompt that is encoded (force_zeros_for_empty_prompt is false), and a VAE with a
              mean and a deviation for each channel of latents
+    older    as sd, in the layout of older versions of optimum: the timestep is an int64 list of one
+    legacy   as sd, in the layout of diffusers' own old exporter: ids of 32 bits, a list of timesteps, channels that
+             are not fixed, no configurations beside the graphs
+
+optimum itself exports them, in its own environment (hack/peer), all but sd with the results of the text encoder's
+layers, which its configuration asks for. Only what exported the last two does not run with a torch of today: their
+layouts are imitated here.
 
 Written below test/testdata/goldens/layouts/NAME:
 
@@ -25,11 +30,15 @@ Written below test/testdata/goldens/layouts/NAME:
 and layouts/source.png, which the cases with an image begin with.
 
 Weights are rounded to float16 before anything is computed, so that the files can hold them in half the size.
+
+    python layouts.py            all of them
+    python layouts.py sdxl       one
 """
 
-import copy
+import functools
 import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -52,14 +61,15 @@ from diffusers import (  # noqa: E402
     UNet2DConditionModel,
 )
 from PIL import Image  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKENIZER = ROOT / "test/testdata/models/tiny/tokenizer"
 FOLDER = ROOT / "test/testdata/goldens/layouts"
-NAMES = ("sdxl", "v2", "lcm", "legacy", "half", "turbo", "scored")
+PEER = ROOT / "hack/peer"
+IMITATED = ("older", "legacy")
 TWO = ("sdxl", "scored")  # With two text encoders.
-WITH_ENCODER = ("sdxl", "turbo", "scored")  # With vae_encoder.
 # rescale is guidance_rescale; images with the seeds seed, seed + 1, ...; scheduler is a class, "" for the model's own;
 # strength above 0 begins with source.png, in its own size where width and height are 0; tiled is enable_tiling of the VAE.
 DEFAULTS = {
@@ -74,6 +84,7 @@ COMMON = {
 SKIPPED = {"clip-skip": {"prompt": "a red apple", "negative": "blurry cat", "guidance": 5.0, "clip_skip": 2}}
 OWN_SIZE = {"width": 0, "height": 0}
 CASES = {
+    "sd": {**COMMON, "image": {"strength": 0.6, "steps": 5, "negative": "blurry cat"}},
     "sdxl": {
         **COMMON, **SKIPPED,
         "image": {"strength": 0.6, "steps": 5, "negative": "blurry cat", "rescale": 0.7, **OWN_SIZE},
@@ -81,6 +92,7 @@ CASES = {
     },
     "v2": {**COMMON, **SKIPPED, "rescaled": {"negative": "blurry cat", "guidance": 7.5, "rescale": 0.7}},
     "lcm": {**COMMON, **SKIPPED, "own": {"steps": 4, "guidance": 8.5, "scheduler": "LCMScheduler"}},
+    "older": COMMON,
     "legacy": COMMON,
     "half": {**COMMON, **SKIPPED},
     "turbo": {
@@ -109,31 +121,15 @@ POOLED, WIDTHS, SIZE_WIDTH, SCALE_WIDTH = 20, (16, 24), 8, 32
 
 
 class TextEncoder(torch.nn.Module):
-    """A text encoder with flat outputs; without hidden states as the old exporter left it."""
+    """A text encoder as the older exporters left it: without the results of its layers."""
 
-    def __init__(self, model, flat):
+    def __init__(self, model):
         super().__init__()
-        self.model, self.flat = model, flat
+        self.model = model
 
     def forward(self, input_ids):
-        out = self.model(input_ids.long(), output_hidden_states=True)
-        pooled = out.text_embeds if hasattr(out, "text_embeds") else out.pooler_output
-        return (out.last_hidden_state, pooled) if self.flat else (out.last_hidden_state, pooled, *out.hidden_states)
-
-
-class Denoiser(torch.nn.Module):
-    """A denoising network whose further inputs have the names in `more`."""
-
-    def __init__(self, model, more):
-        super().__init__()
-        self.model, self.more = model, more
-
-    def forward(self, sample, timestep, encoder_hidden_states, *rest):
-        added = dict(zip(self.more, rest))
-        scale = added.pop("timestep_cond", None)
-        return self.model(
-            sample, timestep, encoder_hidden_states, timestep_cond=scale, added_cond_kwargs=added or None, return_dict=False
-        )[0]
+        out = self.model(input_ids.long())
+        return out.last_hidden_state, out.pooler_output
 
 
 def build(name):
@@ -294,54 +290,62 @@ def draw(pipe, case, folder):
         preview(trail[-1], pipe.vae.config.scaling_factor).save(folder / "preview.png")
 
 
-def write_text(name, module, part, kind, folder):
+def imitate(name, texts, unet, vae, folder):
+    """Writes the graphs of Stable Diffusion 1 in an older layout."""
     legacy = name == "legacy"
     ids = torch.full((2, 77), 543, dtype=torch.int32 if legacy else torch.int64)
     ids[:, 0], ids[0, 1] = 542, 5
-    pooled = "text_embeds" if part == "text_encoder_2" else "pooler_output"
-    outputs = ["last_hidden_state", pooled]
-    if not legacy:
-        outputs += [f"hidden_states.{i}" for i in range(module.config.num_hidden_layers + 1)]
-        module.config.save_pretrained(folder / part)
-    axes = {value: {0: "batch_size", 1: "sequence_length"} for value in ["input_ids", *outputs]}
-    axes[pooled] = {0: "batch_size"}
-    export.write(TextEncoder(copy.deepcopy(module).to(kind), legacy), folder / part / "model.onnx", {"input_ids": ids}, outputs, axes)
-
-
-def write_unet(name, unet, kind, folder):
+    words = {0: "batch", 1: "sequence"}
+    export.write(
+        TextEncoder(texts[0]), folder / "text_encoder/model.onnx", {"input_ids": ids}, ["last_hidden_state", "pooler_output"],
+        {"input_ids": words, "last_hidden_state": words, "pooler_output": {0: "batch"}},
+    )
+    picture = {0: "batch", 2: "height", 3: "width"} | ({1: "channels"} if legacy else {})
     inputs = {
-        "sample": torch.randn(2, 4, 8, 8, dtype=kind),
-        "timestep": {"legacy": torch.tensor([5.0, 5.0]), "v2": torch.tensor([500])}.get(name, torch.tensor(500.5, dtype=kind)),
-        "encoder_hidden_states": torch.randn(2, 77, unet.config.cross_attention_dim, dtype=kind),
+        "sample": torch.randn(2, 4, 8, 8),
+        "timestep": torch.tensor([5.0, 5.0]) if legacy else torch.tensor([500]),
+        "encoder_hidden_states": torch.randn(2, 77, unet.config.cross_attention_dim),
     }
-    more = {name: {"text_embeds": POOLED, "time_ids": 5 if name == "scored" else 6} for name in TWO}
-    more = {**more, "lcm": {"timestep_cond": SCALE_WIDTH}}.get(name, {})
-    inputs.update({value: torch.randn(2, width, dtype=kind) for value, width in more.items()})
-    picture = {0: "batch_size", 2: "height", 3: "width"}
-    axes = {"sample": picture, "out_sample": picture, "encoder_hidden_states": {0: "batch_size", 1: "sequence_length"}}
-    axes.update({value: {0: "batch_size"} for value in more})
-    if name == "legacy":
-        axes["sample"] = {0: "batch", 1: "channels", 2: "height", 3: "width"}
-        axes["timestep"] = {0: "batch"}
-    else:
+    axes = {"sample": picture, "out_sample": picture, "encoder_hidden_states": words} | ({"timestep": {0: "batch"}} if legacy else {})
+    export.write(export.Denoiser(unet), folder / "unet/model.onnx", inputs, ["out_sample"], axes)
+    inputs = {"latent_sample": torch.randn(2, 4, 8, 8)}
+    export.write(export.Decoder(vae), folder / "vae_decoder/model.onnx", inputs, ["sample"], {"latent_sample": picture, "sample": picture})
+    if not legacy:
+        texts[0].config.save_pretrained(folder / "text_encoder")
         unet.save_config(folder / "unet")
-    export.write(Denoiser(copy.deepcopy(unet).to(kind), list(more)), folder / "unet/model.onnx", inputs, ["out_sample"], axes)
-
-
-def write_vae(name, vae, kind, folder):
-    axes = {0: "batch_size", 2: "height", 3: "width"}
-    if name == "legacy":
-        axes[1] = "channels"
-    else:
         vae.save_config(folder / "vae_decoder")
-    inputs = {"latent_sample": torch.randn(2, 4, 8, 8, dtype=kind)}
-    module = export.Decoder(copy.deepcopy(vae).to(kind))
-    export.write(module, folder / "vae_decoder/model.onnx", inputs, ["sample"], {"latent_sample": axes, "sample": axes})
-    if name in WITH_ENCODER:
-        inputs = {"sample": torch.randn(2, 3, 16, 16, dtype=kind)}
-        axes = {"sample": axes, "latent_parameters": axes}
-        export.write(export.Encoder(vae), folder / "vae_encoder/model.onnx", inputs, ["latent_parameters"], axes)
-        vae.save_config(folder / "vae_encoder")
+
+
+def with_older_names(text):
+    """The weights of a text encoder as transformers named them before version 5."""
+    prefix = "" if hasattr(text, "text_projection") else "text_model."
+    return {prefix + name: value.contiguous() for name, value in text.state_dict().items()}
+
+
+@functools.cache
+def peer_python():
+    """The interpreter of the environment that has optimum."""
+    return subprocess.run([PEER / "environment.sh"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def export_with_optimum(name, pipe, folder):
+    """Has optimum export a pipeline that it loads from files, as it would anyone's; then halves the size of the graphs."""
+    with tempfile.TemporaryDirectory() as torch_folder:
+        torch_folder = Path(torch_folder)
+        pipe.save_pretrained(torch_folder)
+        for part in "text_encoder", "text_encoder_2":
+            if getattr(pipe, part, None) is not None:
+                save_file(with_older_names(getattr(pipe, part)), torch_folder / part / "model.safetensors", metadata={"format": "pt"})
+        if name != "sd":
+            config = torch_folder / "text_encoder/config.json"
+            config.write_text(json.dumps(json.loads(config.read_text()) | {"output_hidden_states": True}))
+        for tokenizer in folder.glob("tokenizer*"):  # transformers 5 writes them in one file, which older ones can't read.
+            shutil.rmtree(torch_folder / tokenizer.name)
+            shutil.copytree(tokenizer, torch_folder / tokenizer.name)
+        dtype = "fp16" if name == "half" else "fp32"
+        subprocess.run([peer_python(), "-W", "ignore", PEER / "export.py", torch_folder, folder, dtype], check=True)
+    for graph in folder.rglob("*.onnx"):
+        export.shrink(graph)
 
 
 def make(name, folder):
@@ -353,13 +357,12 @@ def make(name, folder):
     pipe.set_progress_bar_config(disable=True)
     for title, case in CASES[name].items():
         draw(pipe, case, folder / title)
-    kind = torch.float16 if name == "half" else torch.float32
-    for i, module in enumerate(texts):
-        write_text(name, module, "text_encoder_2" if i else "text_encoder", kind, model)
-    write_unet(name, unet, kind, model)
-    write_vae(name, vae, kind, model)
-    pipe.scheduler.save_pretrained(model / "scheduler")
-    pipe.save_config(model)
+    if name in IMITATED:
+        imitate(name, texts, unet, vae, model)
+        pipe.scheduler.save_pretrained(model / "scheduler")
+        pipe.save_config(model)
+    else:
+        export_with_optimum(name, from_image(pipe) if name == "scored" else pipe, model)
     for path in [*model.rglob("*config.json"), model / "model_index.json"]:
         export.forget_origin(path)
 
@@ -367,7 +370,7 @@ def make(name, folder):
 def main():
     torch.set_num_threads(1)
     source().save(FOLDER / "source.png")
-    for name in NAMES:
+    for name in sys.argv[1:] or CASES:
         with tempfile.TemporaryDirectory() as temporary:
             make(name, Path(temporary) / name)
             shutil.rmtree(FOLDER / name, ignore_errors=True)

@@ -66,8 +66,8 @@ func (c layoutCase) plan(t *testing.T, p parts) plan {
 // are compared with float32, the bounds are what that type can hold.
 func TestLayoutsEqualPython(t *testing.T) {
 	for name, bound := range map[string]float64{
-		"sdxl": parity.Relative, "v2": parity.Relative, "lcm": parity.Relative, "legacy": parity.Relative, "half": 1e-2,
-		"turbo": parity.Relative, "scored": parity.Relative,
+		"sd": parity.Relative, "sdxl": parity.Relative, "v2": parity.Relative, "lcm": parity.Relative, "half": 1e-2,
+		"turbo": parity.Relative, "scored": parity.Relative, "older": parity.Relative, "legacy": parity.Relative,
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := loadLayout(t, name)
