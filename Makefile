@@ -112,8 +112,12 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 	$(GOLANGCI_LINT) run
 
 .PHONY: bench
-bench: onnxruntime ## Run the benchmarks.
-	go test -run '^$$' -bench . -benchmem ./internal/...
+bench: onnxruntime bin/runner ## Measure the runner, beside Python where `make bench-peers` was run. BENCH="-rounds 5"
+	@go run ./hack/bench $(BENCH)
+
+.PHONY: bench-peers
+bench-peers: ## Make what bench compares with: optimum, and a model of SD 1.5's size (7 GB, and 12 GB of memory).
+	"$$(hack/peer/environment.sh)" -W ignore hack/peer/sd15.py bin/bench/sd15
 
 FUZZTIME ?= 10m
 

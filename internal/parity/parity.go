@@ -115,15 +115,25 @@ func Picture(t testing.TB, what string, got, want image.Image) {
 	if got.Bounds() != want.Bounds() {
 		t.Fatalf("%s is %v, want %v", what, got.Bounds(), want.Bounds())
 	}
-	far, pixels := 0, got.Bounds().Dx()*got.Bounds().Dy()
-	for y := got.Bounds().Min.Y; y < got.Bounds().Max.Y; y++ {
-		for x := got.Bounds().Min.X; x < got.Bounds().Max.X; x++ {
+	Record(t, what, Figure{Measure: Pixels, Worst: Far(got, want), Bound: FarPixels, Cases: 1})
+}
+
+// Far is the share of pixels with a colour that is further than 1 of 255 from that of the
+// other picture: all where the pictures are not of one size.
+func Far(got, want image.Image) float64 {
+	bounds := got.Bounds()
+	if bounds != want.Bounds() {
+		return 1
+	}
+	far := 0
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
 			if colourDistance(got, want, x, y) > 1 {
 				far++
 			}
 		}
 	}
-	Record(t, what, Figure{Measure: Pixels, Worst: float64(far) / float64(pixels), Bound: FarPixels, Cases: 1})
+	return float64(far) / float64(bounds.Dx()*bounds.Dy())
 }
 
 // colourDistance is by how much of 255 the colours of a pixel differ at most.

@@ -4,7 +4,10 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -39,35 +42,49 @@ func (s timedSession) Run(ctx context.Context, inputs, outputs map[string]*ort.T
 	return err
 }
 
-// BenchmarkPicture draws pictures of 20 steps and encodes them, and reports what share of
-// the time is spent outside of ONNX Runtime's sessions.
+// BenchmarkPicture draws pictures and encodes them, and reports what share of the time is
+// spent outside of ONNX Runtime's sessions. ATELIER_BENCH_MODEL names the directory of a
+// larger model, and ATELIER_BENCH_STEPS its steps.
 func BenchmarkPicture(b *testing.B) {
-	for _, model := range []string{tiny, "fluent-emoji"} {
-		b.Run(model, func(b *testing.B) {
-			runtime := &timedRuntime{Runtime: ort.New(ort.Options{})}
-			p := New(runtime)
-			if err := p.Load(b.Context(), testModel(b, model)); err != nil {
-				b.Fatal(err)
-			}
-			b.Cleanup(func() {
-				if err := p.Unload(); err != nil {
-					b.Error(err)
-				}
-			})
-			r := request()
-			r.Steps = 20
-			b.ReportAllocs()
-			for b.Loop() {
-				drawAndEncode(b, func() ([]Picture, error) {
-					result, err := p.Generate(b.Context(), r, nil)
-					return result.Pictures, err
-				})
-			}
-			outside := b.Elapsed() - runtime.inside
-			b.ReportMetric(float64(outside.Microseconds())/float64(b.N), "outside-µs/op")
-			b.ReportMetric(100*outside.Seconds()/b.Elapsed().Seconds(), "outside-%")
+	for _, name := range []string{tiny, "fluent-emoji"} {
+		b.Run(name, func(b *testing.B) { benchmarkPicture(b, testModel(b, name), 20) })
+	}
+	b.Run("large", func(b *testing.B) {
+		dir := os.Getenv("ATELIER_BENCH_MODEL")
+		if _, err := os.Stat(dir); err != nil {
+			b.Skipf("ATELIER_BENCH_MODEL names no model: %v", err)
+		}
+		steps, err := strconv.Atoi(cmp.Or(os.Getenv("ATELIER_BENCH_STEPS"), "20"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		benchmarkPicture(b, Model{Name: "large", Dir: dir}, steps)
+	})
+}
+
+func benchmarkPicture(b *testing.B, model Model, steps int) {
+	runtime := &timedRuntime{Runtime: ort.New(ort.Options{})}
+	p := New(runtime)
+	if err := p.Load(b.Context(), model); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := p.Unload(); err != nil {
+			b.Error(err)
+		}
+	})
+	r := request()
+	r.Width, r.Height, r.Steps = 0, 0, steps
+	b.ReportAllocs()
+	for b.Loop() {
+		drawAndEncode(b, func() ([]Picture, error) {
+			result, err := p.Generate(b.Context(), r, nil)
+			return result.Pictures, err
 		})
 	}
+	outside := b.Elapsed() - runtime.inside
+	b.ReportMetric(float64(outside.Microseconds())/float64(b.N), "outside-µs/op")
+	b.ReportMetric(100*outside.Seconds()/b.Elapsed().Seconds(), "outside-%")
 }
 
 // BenchmarkOutside512 is everything but the networks for a picture of Stable Diffusion

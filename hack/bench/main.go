@@ -1,0 +1,132 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Bench measures the runtime beside Python: what it spends outside of ONNX Runtime, how
+// fast it draws and in how much memory beside optimum with the same files, threads and
+// steps, and how soon a process is ready. The two sides take turns, so that whatever else
+// the machine does hits both. What is missing for a measurement is said in its place.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"text/tabwriter"
+)
+
+// bench is what the flags say.
+type bench struct {
+	runner string
+	// python of hack/peer, "" where it was not made.
+	python  string
+	large   model
+	rounds  int
+	threads int
+	device  string
+	// spinning says that optimum's threads keep their processors busy while they wait,
+	// which is ONNX Runtime's default; the runner's never do.
+	spinning bool
+	out      io.Writer
+	log      io.Writer
+}
+
+// model is one that pictures are drawn with.
+type model struct {
+	name, dir string
+	steps     int
+	images    int
+}
+
+// demo is the model of the repository.
+var demo = model{name: "demo model", dir: "test/testdata/models/fluent-emoji", steps: 20, images: 5}
+
+func main() {
+	b := bench{out: os.Stdout, log: os.Stderr, large: model{name: "size of SD 1.5", images: 1}}
+	flag.StringVar(&b.runner, "runner", "bin/runner", "the runner's executable")
+	flag.StringVar(&b.python, "python", peerPython(), "interpreter of the environment that hack/peer/environment.sh makes")
+	flag.StringVar(&b.large.dir, "large", "bin/bench/sd15", "model that hack/peer/sd15.py writes")
+	flag.IntVar(&b.large.steps, "large-steps", 4, "steps for a picture of that model")
+	flag.IntVar(&b.rounds, "rounds", 3, "how often each side starts and draws")
+	flag.IntVar(&b.threads, "threads", runtime.NumCPU(), "threads that compute")
+	flag.StringVar(&b.device, "device", "cpu", "cpu or cuda")
+	flag.BoolVar(&b.spinning, "peer-spinning", true, "leave optimum's threads spinning while they wait, which is the default but costs both where others work too")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := b.run(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1) //nolint:gocritic // Nothing is left to be undone.
+	}
+}
+
+// peerPython is the interpreter that hack/peer/environment.sh prints.
+func peerPython() string {
+	work := os.Getenv("ATELIER_PEER_WORK")
+	if work == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return ""
+		}
+		work = filepath.Join(home, ".cache/atelier/peer")
+	}
+	return filepath.Join(work, "venv/bin/python")
+}
+
+// run measures everything that there is what it takes for.
+func (b bench) run(ctx context.Context) error {
+	models := []model{demo}
+	if _, err := os.Stat(filepath.Join(b.large.dir, "model_index.json")); err == nil {
+		models = append(models, b.large)
+	} else {
+		b.missing(b.large.dir)
+	}
+	if _, err := exec.LookPath(b.python); err != nil {
+		b.missing("optimum")
+		b.python = ""
+	}
+	fmt.Fprintf(b.out, "%s, %d CPUs, %s/%s; %d threads, device %s\n\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, b.threads, b.device)
+	if err := b.startToReady(ctx); err != nil {
+		return err
+	}
+	for _, m := range models {
+		if err := b.draw(ctx, m); err != nil {
+			return err
+		}
+	}
+	return b.outside(ctx)
+}
+
+// say tells what is being done, since it takes long.
+func (b bench) say(what string) { fmt.Fprintln(b.log, "...", what) }
+
+func (b bench) missing(what string) {
+	fmt.Fprintf(b.out, "%s is missing, so that nothing is measured with it; `make bench-peers` makes it\n", what)
+}
+
+// table makes a writer of columns, beginning with the headings.
+func (b bench) table(headings string) *tabwriter.Writer {
+	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, headings)
+	return w
+}
+
+// finish ends a table.
+func finish(w *tabwriter.Writer) error {
+	fmt.Fprintln(w)
+	return w.Flush()
+}
+
+// met says whether a goal is met.
+func met(goal string, ok bool) string {
+	if ok {
+		return goal + ": met"
+	}
+	return goal + ": NOT met"
+}
