@@ -20,7 +20,7 @@ const headerLength = 8 + 12 + 13
 // encodePNG puts the parameters into a text chunk before the picture's data.
 func encodePNG(picture *image.NRGBA, parameters Parameters) ([]byte, error) {
 	var encoded bytes.Buffer
-	encoder := png.Encoder{CompressionLevel: png.DefaultCompression}
+	encoder := png.Encoder{CompressionLevel: png.DefaultCompression, BufferPool: &encoderBuffers}
 	if err := encoder.Encode(&encoded, picture); err != nil {
 		return nil, err
 	}
