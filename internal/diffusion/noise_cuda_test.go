@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"testing"
+
+	"github.com/atelier-dev/atelier/internal/parity"
 )
 
 // TestPhiloxKnownAnswers has the lines "philox4x32 10" of tests/kat_vectors in
@@ -58,6 +60,7 @@ type printed struct {
 // TestCUDANoiseEqualsWhatGPUsPrinted has what real GPUs printed, each to four digits.
 // Where a draw is larger than a GPU has threads, the last numbers show its layout.
 func TestCUDANoiseEqualsWhatGPUsPrinted(t *testing.T) {
+	wrong, all := 0, 0
 	for _, p := range []printed{
 		{
 			source: "kapilsh/cuda-mode-lecture, README.md, in_out_tensor of the LoRA example", seed: 0, threads: referenceThreads, size: 64,
@@ -101,12 +104,15 @@ func TestCUDANoiseEqualsWhatGPUsPrinted(t *testing.T) {
 			at: map[int][]float32{0: {-0.2963, 2.6764, -0.1408}, 49*12*112*144 - 3: {0.1549, -0.6797, -0.1656}},
 		},
 	} {
-		p.compare(t)
+		differ, printed := p.compare(t)
+		wrong, all = wrong+differ, all+printed
 	}
+	parity.About(t, "noise", "torch, CUDA (to four digits)")
+	parity.Record(t, "of all numbers", parity.Figure{Measure: parity.Exact, Worst: float64(wrong) / float64(all), Cases: all})
 }
 
-// compare draws and compares what was printed.
-func (p printed) compare(t *testing.T) {
+// compare draws and compares what was printed. It counts the numbers that differ, and all.
+func (p printed) compare(t *testing.T) (wrong, all int) {
 	t.Helper()
 	numbers := make([]float32, p.size)
 	newCUDANoise(p.seed, p.threads).Normal(numbers)
@@ -115,11 +121,14 @@ func (p printed) compare(t *testing.T) {
 	}
 	for begin, want := range p.at {
 		for i, w := range want {
+			all++
 			if got := p.mean + p.deviation*float64(numbers[begin+i]); math.Abs(got-float64(w)) > 6e-5 {
+				wrong++
 				t.Errorf("%s: number %d is %.6f, want %v", p.source, begin+i, got, w)
 			}
 		}
 	}
+	return wrong, all
 }
 
 // TestCUDANoiseGoesOnFromDrawToDraw has six torch.randn(4, device="cuda") after
