@@ -38,50 +38,58 @@ func best(a, b drawing) drawing {
 	return drawing{min(a.LoadSeconds, b.LoadSeconds), min(a.DrawSeconds, b.DrawSeconds), min(a.whole, b.whole), min(a.peak, b.peak)}
 }
 
-// draw has both sides draw the same pictures in turns.
+// draw has both sides draw the same pictures, and compares them.
 func (b bench) draw(ctx context.Context, m model) error {
 	dir, err := os.MkdirTemp("", "bench")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	ours := []string{b.runner, "generate", "--json", "-o", filepath.Join(dir, "runner.png")}
-	theirs := []string{b.python, "-W", "ignore", "hack/peer/draw.py", "-o", filepath.Join(dir, "optimum.png")}
-	if !b.spinning {
-		theirs = append(theirs, "--no-spinning")
+	runner, optimum, err := b.takeTurns(ctx, m, dir)
+	if err != nil {
+		return err
 	}
-	var runner, optimum drawing
-	for round := range b.rounds {
-		if err := b.turn(ctx, m, ours, round, &runner); err != nil {
-			return err
-		}
+	t := newTable(fmt.Sprintf("DRAWING, %s, %d STEPS", m.name, m.steps), "RUNNER", "OPTIMUM", "RUNNER/OPTIMUM", "GOAL")
+	for _, r := range rows(m, runner, optimum) {
 		if b.python == "" {
+			t.row(r.name, fmt.Sprintf(r.format, r.runner))
 			continue
 		}
-		if err := b.turn(ctx, m, theirs, round, &optimum); err != nil {
-			return err
+		ratio, goal := r.runner/r.optimum, ""
+		if r.goal != nil {
+			goal = r.goal(ratio)
 		}
-	}
-	w := b.table(fmt.Sprintf("DRAWING, %s, %d STEPS\tRUNNER\tOPTIMUM\tRUNNER/OPTIMUM\tGOAL", m.name, m.steps))
-	for _, row := range rows(m, runner, optimum) {
-		fmt.Fprint(w, row.name+"\t"+fmt.Sprintf(row.format, row.runner))
-		if b.python != "" {
-			ratio := row.runner / row.optimum
-			fmt.Fprintf(w, "\t"+row.format+"\t%.2f\t", row.optimum, ratio)
-			if row.goal != nil {
-				fmt.Fprint(w, row.goal(ratio))
-			}
-		}
-		fmt.Fprintln(w)
+		t.row(r.name, fmt.Sprintf(r.format, r.runner), fmt.Sprintf(r.format, r.optimum), fmt.Sprintf("%.2f", ratio), goal)
 	}
 	if b.python != "" {
 		far, err := farPixels(dir, m)
 		if err != nil {
 			return err
 		}
-		fmt.Fprintf(w, "pixels within 1/255 of each other\t%.4g %%\t\t\t%s\n", 100*(1-far), met(">= 99.9 %", far <= parity.FarPixels))
+		t.row("pixels within 1/255 of each other", fmt.Sprintf("%.4g %%", 100*(1-far)), "", "", met(">= 99.9 %", far <= parity.FarPixels))
 	}
-	return finish(w)
+	return t.write(b.out)
+}
+
+// takeTurns has both sides draw into files in dir, one after the other, in each round.
+func (b bench) takeTurns(ctx context.Context, m model, dir string) (runner, optimum drawing, err error) {
+	ours := []string{b.runner, "generate", "--json", "-o", filepath.Join(dir, "runner.png")}
+	theirs := []string{b.python, "-W", "ignore", "hack/peer/draw.py", "-o", filepath.Join(dir, "optimum.png")}
+	if !b.spinning {
+		theirs = append(theirs, "--no-spinning")
+	}
+	for round := range b.rounds {
+		if err := b.turn(ctx, m, ours, round, &runner); err != nil {
+			return runner, optimum, err
+		}
+		if b.python == "" {
+			continue
+		}
+		if err := b.turn(ctx, m, theirs, round, &optimum); err != nil {
+			return runner, optimum, err
+		}
+	}
+	return runner, optimum, nil
 }
 
 // row is one line of the comparison.

@@ -18,7 +18,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"syscall"
-	"text/tabwriter"
 )
 
 // bench is what the flags say.
@@ -91,7 +90,10 @@ func (b bench) run(ctx context.Context) error {
 		b.missing("optimum")
 		b.python = ""
 	}
-	fmt.Fprintf(b.out, "%s, %d CPUs, %s/%s; %d threads, device %s\n\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, b.threads, b.device)
+	_, err := fmt.Fprintf(b.out, "%s, %d CPUs, %s/%s; %d threads, device %s\n\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, b.threads, b.device)
+	if err != nil {
+		return err
+	}
 	if err := b.startToReady(ctx); err != nil {
 		return err
 	}
@@ -104,23 +106,11 @@ func (b bench) run(ctx context.Context) error {
 }
 
 // say tells what is being done, since it takes long.
-func (b bench) say(what string) { fmt.Fprintln(b.log, "...", what) }
+func (b bench) say(what string) { _, _ = fmt.Fprintln(b.log, "...", what) }
 
+// missing says what is left out.
 func (b bench) missing(what string) {
-	fmt.Fprintf(b.out, "%s is missing, so that nothing is measured with it; `make bench-peers` makes it\n", what)
-}
-
-// table makes a writer of columns, beginning with the headings.
-func (b bench) table(headings string) *tabwriter.Writer {
-	w := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, headings)
-	return w
-}
-
-// finish ends a table.
-func finish(w *tabwriter.Writer) error {
-	fmt.Fprintln(w)
-	return w.Flush()
+	b.say(what + " is missing, so that nothing is measured with it; `make bench-peers` makes it")
 }
 
 // met says whether a goal is met.

@@ -45,16 +45,16 @@ func (b bench) startToReady(ctx context.Context) error {
 			python[i] = append(python[i], took)
 		}
 	}
-	w := b.table("START TO READY\tSECONDS\tTIMES THE RUNNER'S\tGOAL")
-	ready := median(runner)
-	fmt.Fprintf(w, "runner serve\t%.3f\t1\t\n", ready.Seconds())
+	ready := median(runner).Seconds()
+	t := newTable("START TO READY", "SECONDS", "TIMES THE RUNNER'S", "GOAL")
+	t.row("runner serve", fmt.Sprintf("%.3f", ready), "1")
 	for i, module := range imports {
 		if len(python[i]) > 0 {
-			ratio := median(python[i]).Seconds() / ready.Seconds()
-			fmt.Fprintf(w, "%s\t%.3f\t%.0f\t%s\n", module.name, median(python[i]).Seconds(), ratio, met(">= 50", ratio >= 50))
+			took := median(python[i]).Seconds()
+			t.row(module.name, fmt.Sprintf("%.3f", took), fmt.Sprintf("%.0f", took/ready), met(">= 50", took/ready >= 50))
 		}
 	}
-	return finish(w)
+	return t.write(b.out)
 }
 
 func median(values []time.Duration) time.Duration {

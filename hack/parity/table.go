@@ -66,12 +66,12 @@ func (r *results) print(out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var text strings.Builder
 	var last parity.Subject
 	for _, row := range rows {
 		name := row.Name
 		if row.Kind != last.Kind {
-			fmt.Fprintf(w, "%s\tMEASURE\tCASES\tWORST\tALLOWED\n", strings.ToUpper(row.Kind))
+			fmt.Fprintf(&text, "%s\tMEASURE\tCASES\tWORST\tALLOWED\n", strings.ToUpper(row.Kind))
 		} else if row.Subject == last {
 			name = ""
 		}
@@ -79,8 +79,12 @@ func (r *results) print(out io.Writer) error {
 		if !(row.Worst <= row.Bound) {
 			mark = "  <- past its bound"
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s%s\n", name, row.Measure, row.Cases, show(row.Measure, row.Worst), show(row.Measure, row.Bound), mark)
+		fmt.Fprintf(&text, "%s\t%s\t%d\t%s\t%s%s\n", name, row.Measure, row.Cases, show(row.Measure, row.Worst), show(row.Measure, row.Bound), mark)
 		last = row.Subject
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if _, err := io.WriteString(w, text.String()); err != nil {
+		return err
 	}
 	return w.Flush()
 }

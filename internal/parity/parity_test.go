@@ -46,7 +46,7 @@ func (r *recorder) Errorf(string, ...any) { r.failed = true }
 func (r *recorder) Attr(_, value string) {
 	var f Figure
 	if err := json.Unmarshal([]byte(value), &f); err != nil {
-		r.TB.Error(err)
+		r.Error(err)
 	}
 	r.figures = append(r.figures, f)
 }
