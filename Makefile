@@ -116,7 +116,7 @@ bench: onnxruntime bin/runner ## Measure the runner, beside Python where `make b
 	@go run ./hack/bench $(BENCH)
 
 .PHONY: bench-peers
-bench-peers: ## Make what bench compares with: optimum, and a model of SD 1.5's size (7 GB, and 12 GB of memory).
+bench-peers: ## Make what bench compares with: optimum, and a model of SD 1.5's size (10 GB of disk, 9 GB of memory).
 	"$$(hack/peer/environment.sh)" -W ignore hack/peer/sd15.py bin/bench/sd15
 
 FUZZTIME ?= 10m

@@ -1,6 +1,6 @@
 """Writes a model of the size of Stable Diffusion 1.5 with random weights, exported by optimum, to measure speed with.
 
-4.3 GB of files in float32, which take about 12 GB of memory to make. Its tokenizer is the small one of the tests: the
+4.3 GB of files in float32, which take about 9 GB of memory to make. Its tokenizer is the small one of the tests: the
 vocabulary of the original is not needed to keep the networks busy.
 
     python sd15.py OUTPUT [fp32|fp16]
