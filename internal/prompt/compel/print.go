@@ -1,0 +1,204 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package compel
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+// String gives a text that Parse makes the same conjunction of.
+func (c Conjunction) String() string { return joinCommas(c.print()) }
+
+// joinCommas takes back what separateCommas does: a comma before a character is there only
+// because it had a space put before it.
+func joinCommas(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i++ {
+		if strings.HasPrefix(text[i:], " ,") && i > 0 && text[i-1] == ',' && i+2 < len(text) {
+			if r, _ := utf8.DecodeRuneInString(text[i+2:]); !isSpace(r) {
+				continue
+			}
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
+}
+
+func (c Conjunction) print() string {
+	if c.implicit() {
+		var parts []string
+		for _, part := range c.Parts {
+			parts = append(parts, printPart(part))
+		}
+		return strings.Join(parts, " ")
+	}
+	prompts := make([]Prompt, 0, len(c.Parts))
+	for _, part := range c.Parts {
+		prompt, _ := part.(Prompt) // A blend is never in an explicit one.
+		prompts = append(prompts, prompt)
+	}
+	return printJoined(prompts, ".and", c.Weights, "")
+}
+
+// implicit says whether the conjunction can be had without .and(): one part, before and
+// after which there may be adaptations alone.
+func (c Conjunction) implicit() bool {
+	for _, weight := range c.Weights {
+		if weight != 1 {
+			return false
+		}
+	}
+	parts := c.Parts
+	if len(parts) > 1 && onlyLoras(parts[0]) {
+		parts = parts[1:]
+	}
+	if len(parts) == 0 {
+		return false
+	}
+	if _, ok := parts[0].(*Blend); ok {
+		return true
+	}
+	prompt, _ := parts[0].(Prompt)
+	startsWithLora := false
+	if len(prompt) > 0 {
+		_, startsWithLora = prompt[0].(Lora)
+	}
+	return len(parts) == 1 && !startsWithLora
+}
+
+func onlyLoras(part Part) bool {
+	prompt, ok := part.(Prompt)
+	for _, node := range prompt {
+		if _, is := node.(Lora); !is {
+			return false
+		}
+	}
+	return ok && len(prompt) > 0
+}
+
+func printPart(part Part) string {
+	switch part := part.(type) {
+	case *Blend:
+		option := ""
+		if !part.Normalize {
+			option = noNormalize
+		}
+		return printJoined(part.Prompts, ".blend", part.Weights, option)
+	case Prompt:
+		return part.text()
+	}
+	return ""
+}
+
+// text is read as the prompt.
+func (prompt Prompt) text() string {
+	if len(prompt) == 0 {
+		return "()"
+	}
+	return printNodes(prompt, prompt.print)
+}
+
+// print writes a free word. An open parenthesis is escaped where another could close it,
+// and a quote too, unless the word then means something else.
+func (prompt Prompt) print(text string) string {
+	escaped := strings.ReplaceAll(text, `"`, `\"`)
+	for _, node := range prompt {
+		if fragment, ok := node.(Fragment); ok && strings.Contains(string(fragment), ")") {
+			escaped = strings.ReplaceAll(escaped, "(", `\(`)
+			break
+		}
+	}
+	if read := newParser(escaped).prompt(0); len(read) == 1 && read[0] == Fragment(text) {
+		return escaped
+	}
+	return text
+}
+
+// printWord writes a word without syntax.
+func printWord(text string) string {
+	return strings.NewReplacer("(", `\(`, ")", `\)`, `"`, `\"`).Replace(text)
+}
+
+// printJoined writes prompts with an operator.
+func printJoined(prompts []Prompt, operator string, weights []float64, option string) string {
+	items := make([]string, 0, len(prompts))
+	for _, prompt := range prompts {
+		items = append(items, printItem(prompt))
+	}
+	options := make([]string, 0, len(weights)+1)
+	for _, weight := range weights {
+		options = append(options, format(weight))
+	}
+	if option != "" {
+		options = append(options, option)
+	}
+	return "(" + strings.Join(items, ", ") + ")" + operator + "(" + strings.Join(options, ", ") + ")"
+}
+
+// printItem writes one of several prompts: in parentheses if that means the same, which it
+// doesn't for words with syntax in them, and else in quotes.
+func printItem(prompt Prompt) string {
+	for _, node := range prompt {
+		if fragment, ok := node.(Fragment); ok && !plain(string(fragment)) {
+			return `"` + closed(strings.ReplaceAll(prompt.text(), `\"`, `"`), `"`)
+		}
+	}
+	return parenthesize(prompt)
+}
+
+// plain says whether a text is a word, a comma or a period inside parentheses.
+func plain(text string) bool {
+	if text == "" || text == "," || text == "." {
+		return true
+	}
+	escaped := printWord(text)
+	p := newParser(escaped)
+	return p.wordEnd(0) == len(escaped)
+}
+
+func parenthesize(nodes []Node) string { return "(" + closed(printNodes(nodes, printWord), ")") }
+
+// closed adds what closes a text, which a backslash before it would keep from that.
+func closed(text, closer string) string {
+	if strings.HasSuffix(text, `\`) {
+		text += " "
+	}
+	return text + closer
+}
+
+// printNodes writes nodes with a space between them; fragment writes those.
+func printNodes(nodes []Node, fragment func(string) string) string {
+	texts := make([]string, 0, len(nodes))
+	for _, node := range nodes {
+		text := `""`
+		switch n := node.(type) {
+		case Fragment:
+			if n != "" {
+				text = fragment(string(n))
+			}
+		case *Attention:
+			text = parenthesize(n.Children) + format(n.Weight)
+		case *Swap:
+			text = n.text()
+		case Lora:
+			text = "withLora(" + n.Name + ", " + format(n.Weight) + ")"
+		}
+		texts = append(texts, text)
+	}
+	return strings.Join(texts, " ")
+}
+
+// text is read as the swap.
+func (s *Swap) text() string {
+	options := make([]string, 0, len(s.Options))
+	for _, option := range s.Options {
+		text := option.Name
+		if option.Value != "" {
+			text += "=" + option.Value
+		}
+		options = append(options, ", "+text)
+	}
+	return parenthesize(s.Original) + ".swap(" + parenthesize(s.Edited) + strings.Join(options, "") + ")"
+}
