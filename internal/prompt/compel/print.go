@@ -100,8 +100,8 @@ func (prompt Prompt) text() string {
 	return printNodes(prompt, prompt.print)
 }
 
-// print writes a free word. An open parenthesis is escaped where another could close it,
-// and a quote too, unless the word then means something else.
+// print writes a free word. Quotes are escaped, and open parentheses where others could
+// close them, unless the word then means something else.
 func (prompt Prompt) print(text string) string {
 	escaped := strings.ReplaceAll(text, `"`, `\"`)
 	for _, node := range prompt {
@@ -110,8 +110,10 @@ func (prompt Prompt) print(text string) string {
 			break
 		}
 	}
-	if read := newParser(escaped).prompt(0); len(read) == 1 && read[0] == Fragment(text) {
-		return escaped
+	for _, candidate := range []string{escaped, printWord(text)} {
+		if read := newParser(candidate).prompt(0); len(read) == 1 && read[0] == Fragment(text) {
+			return candidate
+		}
 	}
 	return text
 }
