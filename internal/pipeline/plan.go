@@ -27,6 +27,8 @@ const (
 // plan is a request with everything resolved against the model.
 type plan struct {
 	Request
+	// prompts that the network sees.
+	prompts []promptText
 	// guided says that the network also sees the negative prompt.
 	guided bool
 	// latent is the shape of one picture's latents: channels, height, width.
@@ -67,17 +69,23 @@ func (p parts) plan(r Request) (plan, error) {
 	if err != nil {
 		return plan{}, err
 	}
+	guided := r.GuidanceScale > 1 && p.extras.guidance == 0
+	prompts, warnings, err := p.readPrompts(r, guided)
+	if err != nil {
+		return plan{}, err
+	}
 	scale := p.config.VAE.Scale()
 	resolved := plan{
 		Request: r,
-		guided:  r.GuidanceScale > 1 && p.extras.guidance == 0,
+		prompts: prompts,
+		guided:  guided,
 		latent:  [3]int{p.config.UNet.InChannels, r.Height / scale, r.Width / scale},
 		begin:   begin,
 		calls:   len(scheduler.Timesteps()) - begin,
 		tiled:   r.Width*r.Height > mostUntiledPixels,
 		method:  diffusion.MethodOf(r.Scheduler, *p.scheduler),
 	}
-	resolved.warnings = resolved.unused()
+	resolved.warnings = append(warnings, resolved.unused()...)
 	return resolved, nil
 }
 

@@ -76,6 +76,7 @@ func (t *Tokenizer) readVocabulary(data []byte) error {
 		}
 		t.size = max(t.size, id+1)
 	}
+	t.markWordEnds()
 	return nil
 }
 

@@ -23,6 +23,8 @@ type Tokenizer struct {
 	pad, unk  int
 	maxLength int
 	size      int
+	// endsWord says of each id whether its token ends a word.
+	endsWord []bool
 }
 
 // special is a token that stands for itself wherever it is written in a prompt.
@@ -45,9 +47,15 @@ func (t *Tokenizer) Size() int { return t.size }
 func (t *Tokenizer) Encode(text string) (ids, mask []int64, dropped int) {
 	tokens := t.Tokens(text)
 	dropped = max(len(tokens)-(t.maxLength-2), 0)
+	ids, mask = t.Frame(tokens[:len(tokens)-dropped])
+	return ids, mask, dropped
+}
+
+// Frame gives the ids of one of Chunks for the text encoder, as Encode does.
+func (t *Tokenizer) Frame(tokens []int64) (ids, mask []int64) {
 	ids = make([]int64, 0, t.maxLength)
 	ids = append(ids, int64(t.bos))
-	ids = append(ids, tokens[:len(tokens)-dropped]...)
+	ids = append(ids, tokens...)
 	ids = append(ids, int64(t.eos))
 	mask = make([]int64, t.maxLength)
 	for i := range ids {
@@ -56,7 +64,7 @@ func (t *Tokenizer) Encode(text string) (ids, mask []int64, dropped int) {
 	for len(ids) < t.maxLength {
 		ids = append(ids, int64(t.pad))
 	}
-	return ids, mask, dropped
+	return ids, mask
 }
 
 // Tokens gives the ids of a text alone, without begin, end and padding.

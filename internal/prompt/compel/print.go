@@ -9,7 +9,13 @@ import (
 )
 
 // String gives a text that Parse makes the same conjunction of.
-func (c Conjunction) String() string { return joinCommas(c.print()) }
+func (c Conjunction) String() string {
+	text := joinCommas(c.print())
+	if strings.TrimFunc(text, isSpace) == "" {
+		text = "()" + text // A prompt of white space alone would be empty text.
+	}
+	return text
+}
 
 // joinCommas takes back what separateCommas does: a comma before a character is there only
 // because it had a space put before it.
