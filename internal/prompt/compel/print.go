@@ -4,13 +4,30 @@
 package compel
 
 import (
+	"reflect"
 	"strings"
 	"unicode/utf8"
 )
 
-// String gives a text that Parse makes the same conjunction of.
+// String gives a text that Parse makes the same conjunction of: with a backslash before
+// parentheses and quotes that could mean something, or, where that gives a word another
+// meaning, without.
 func (c Conjunction) String() string {
-	text := joinCommas(c.print())
+	text := c.write(printer{})
+	if again, err := Parse(text); err == nil && reflect.DeepEqual(again, c) {
+		return text
+	}
+	return c.write(printer{raw: true})
+}
+
+// printer writes parts of a conjunction.
+type printer struct {
+	// raw leaves words outside parentheses and quotes as they are.
+	raw bool
+}
+
+func (c Conjunction) write(p printer) string {
+	text := joinCommas(p.conjunction(c))
 	if strings.TrimFunc(text, isSpace) == "" {
 		text = "()" + text // A prompt of white space alone would be empty text.
 	}
@@ -32,11 +49,11 @@ func joinCommas(text string) string {
 	return b.String()
 }
 
-func (c Conjunction) print() string {
+func (p printer) conjunction(c Conjunction) string {
 	if c.implicit() {
 		var parts []string
 		for _, part := range c.Parts {
-			parts = append(parts, printPart(part))
+			parts = append(parts, p.part(part))
 		}
 		return strings.Join(parts, " ")
 	}
@@ -45,7 +62,7 @@ func (c Conjunction) print() string {
 		prompt, _ := part.(Prompt) // A blend is never in an explicit one.
 		prompts = append(prompts, prompt)
 	}
-	return printJoined(prompts, ".and", c.Weights, "")
+	return p.joined(prompts, ".and", c.Weights, "")
 }
 
 // implicit says whether the conjunction can be had without .and(): one part, before and
@@ -84,31 +101,34 @@ func onlyLoras(part Part) bool {
 	return ok && len(prompt) > 0
 }
 
-func printPart(part Part) string {
+func (p printer) part(part Part) string {
 	switch part := part.(type) {
 	case *Blend:
 		option := ""
 		if !part.Normalize {
 			option = noNormalize
 		}
-		return printJoined(part.Prompts, ".blend", part.Weights, option)
+		return p.joined(part.Prompts, ".blend", part.Weights, option)
 	case Prompt:
-		return part.text()
+		return p.prompt(part)
 	}
 	return ""
 }
 
-// text is read as the prompt.
-func (prompt Prompt) text() string {
+// prompt writes a prompt that is not inside parentheses.
+func (p printer) prompt(prompt Prompt) string {
 	if len(prompt) == 0 {
 		return "()"
 	}
-	return printNodes(prompt, prompt.print)
+	return printNodes(prompt, func(text string) string { return p.freeWord(prompt, text) })
 }
 
-// print writes a free word. Quotes are escaped, and open parentheses where others could
-// close them, unless the word then means something else.
-func (prompt Prompt) print(text string) string {
+// freeWord writes one of the prompt's words. Quotes are escaped, and open parentheses where
+// others could close them, unless the word then means something else.
+func (p printer) freeWord(prompt Prompt, text string) string {
+	if p.raw {
+		return text
+	}
 	escaped := strings.ReplaceAll(text, `"`, `\"`)
 	for _, node := range prompt {
 		if fragment, ok := node.(Fragment); ok && strings.Contains(string(fragment), ")") {
@@ -116,7 +136,13 @@ func (prompt Prompt) print(text string) string {
 			break
 		}
 	}
-	for _, candidate := range []string{escaped, printWord(text)} {
+	candidates := []string{escaped, printWord(text)}
+	for i := len(text) - 1; i > 0; i-- {
+		if strings.IndexByte(`()"`, text[i]) >= 0 {
+			candidates = append(candidates, printWord(text[:i])+text[i:])
+		}
+	}
+	for _, candidate := range candidates {
 		if read := newParser(candidate).prompt(0); len(read) == 1 && read[0] == Fragment(text) {
 			return candidate
 		}
@@ -129,11 +155,11 @@ func printWord(text string) string {
 	return strings.NewReplacer("(", `\(`, ")", `\)`, `"`, `\"`).Replace(text)
 }
 
-// printJoined writes prompts with an operator.
-func printJoined(prompts []Prompt, operator string, weights []float64, option string) string {
+// joined writes prompts with an operator.
+func (p printer) joined(prompts []Prompt, operator string, weights []float64, option string) string {
 	items := make([]string, 0, len(prompts))
 	for _, prompt := range prompts {
-		items = append(items, printItem(prompt))
+		items = append(items, p.item(prompt))
 	}
 	options := make([]string, 0, len(weights)+1)
 	for _, weight := range weights {
@@ -145,12 +171,12 @@ func printJoined(prompts []Prompt, operator string, weights []float64, option st
 	return "(" + strings.Join(items, ", ") + ")" + operator + "(" + strings.Join(options, ", ") + ")"
 }
 
-// printItem writes one of several prompts: in parentheses if that means the same, which it
+// item writes one of several prompts: in parentheses if that means the same, which it
 // doesn't for words with syntax in them, and else in quotes.
-func printItem(prompt Prompt) string {
+func (p printer) item(prompt Prompt) string {
 	for _, node := range prompt {
 		if fragment, ok := node.(Fragment); ok && !plain(string(fragment)) {
-			return `"` + closed(strings.ReplaceAll(prompt.text(), `\"`, `"`), `"`)
+			return `"` + closed(strings.ReplaceAll(p.prompt(prompt), `\"`, `"`), `"`)
 		}
 	}
 	return parenthesize(prompt)
