@@ -4,7 +4,7 @@ set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
 python="$("$here/../demo-model/environment.sh")"
-for script in noise pillow schedulers tokenizer golden layouts artifact; do
+for script in noise pillow schedulers tokenizer golden layouts artifact compel_prompts; do
   "$python" "$here/$script.py"
 done
 git -C "$here" status --short -- ../../test/testdata/goldens
