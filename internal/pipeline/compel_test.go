@@ -134,6 +134,25 @@ func TestPromptsAreReadByTheirSyntax(t *testing.T) {
 	}
 }
 
+// TestTextIsTakenOutWhereItCannotBeHidden wants that said.
+func TestTextIsTakenOutWhereItCannotBeHidden(t *testing.T) {
+	p := New(&fakeRuntime{})
+	if err := p.Load(t.Context(), xlModel(t)); err != nil {
+		t.Fatal(err)
+	}
+	for prompt, want := range map[string][]string{
+		"(a cat)1.5 on a table": nil, "(a cat)0.5": {"prompt: text_encoder/model.onnx has no input attention_mask"},
+		`("a", "b-").blend(1, 2)`: {"prompt: text_encoder/model.onnx has no input attention_mask"},
+	} {
+		r := request()
+		r.Prompt = prompt
+		result, err := p.Generate(t.Context(), r, nil)
+		if err != nil || !slices.EqualFunc(result.Warnings, want, strings.HasPrefix) {
+			t.Errorf("%s gives the warnings %q and the error %v, want %q", prompt, result.Warnings, err, want)
+		}
+	}
+}
+
 // TestPromptsThatCannotWorkNameTheField wants errors before anything is drawn.
 func TestPromptsThatCannotWorkNameTheField(t *testing.T) {
 	fixedTokens := func(t testing.TB) Model {

@@ -41,19 +41,18 @@ func TestWarnings(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	for text, want := range map[string]string{
-		`("a", "b").blend(1)`:              ".blend() has 2 prompts and 1 weights",
-		`("a", "b").and(1)`:                ".and() has 2 prompts and 1 weights",
-		`("a", "b").blend(1, x)`:           ".blend() has the weight x; must be a number",
-		`("a", "b").blend(1, nan)`:         ".blend() has the weight nan; must be a number",
-		`("a", "b").blend(1, 1) tail`:      ".blend() must not have text after it",
-		`("a.swap(b)", "c").blend(1, 1)`:   ".blend() can't have .swap() in it",
-		`((), "c").blend(1, 1)`:            ".blend() must not have a prompt without text",
-		`("a", "b").blend(1, -1)`:          ".blend() has weights whose sum is 0",
-		"(a)9999999":                       "text has the weight 9.999999e+06; must be at most",
-		"(a)1" + strings.Repeat("0", 400):  "number is out of range",
-		"a" + strings.Repeat("+", 8000):    "+ is written 8000 times",
-		strings.Repeat("(", 2+maxDepth):    "( is nested more than 64 deep",
-		strings.Repeat(`("`, 10000) + "a)": "",
+		`("a", "b").blend(1)`:             ".blend() has 2 prompts and 1 weights",
+		`("a", "b").and(1)`:               ".and() has 2 prompts and 1 weights",
+		`("a", "b").blend(1, x)`:          ".blend() has the weight x; must be a number",
+		`("a", "b").blend(1, nan)`:        ".blend() has the weight nan; must be a number",
+		`("a", "b").blend(1, 1) tail`:     ".blend() must not have text after it",
+		`("a.swap(b)", "c").blend(1, 1)`:  ".blend() can't have .swap() in it",
+		`((), "c").blend(1, 1)`:           ".blend() must not have a prompt without text",
+		`("a", "b").blend(1, -1)`:         ".blend() has weights whose sum is 0",
+		"(a)9999999":                      "text has the weight 9.999999e+06; must be at most",
+		"(a)1" + strings.Repeat("0", 400): "number is out of range",
+		"a" + strings.Repeat("+", 8000):   "+ is written 8000 times",
+		strings.Repeat("(", 2+maxDepth):   "( is nested more than 64 deep",
 	} {
 		c, err := Parse(text)
 		if err == nil {
@@ -65,6 +64,22 @@ func TestErrors(t *testing.T) {
 			}
 		} else if want != "" {
 			t.Errorf("%.40q gives no error, want %q", text, want)
+		}
+	}
+}
+
+// TestTimeIsBounded parses what takes parsers without memory exponential time, as long as a
+// job's prompt can be, and counts allocations, which go with what is tried.
+func TestTimeIsBounded(t *testing.T) {
+	const longest = 8192
+	for _, unit := range []string{
+		"(", "()", "(a", `"`, `\"`, `"\"`, "a+", "+", "a.swap(", "a.attend(", `("`, `("a",`, "withLora(", "((a)+ ", ",", "(a b)+ (c ", `"a (b" `,
+		strings.Repeat("(", maxDepth-2) + "a" + strings.Repeat(")", maxDepth-2) + " ", "-", "1.", "\\",
+	} {
+		text := strings.Repeat(unit, longest/len(unit))
+		allocations := testing.AllocsPerRun(1, func() { _, _ = Parse(text) })
+		if each := allocations / float64(len(text)); each > 4 {
+			t.Errorf("%q: %.1f allocations for each byte", unit, each)
 		}
 	}
 }
