@@ -88,6 +88,8 @@ STATES = {
     "long-down": {"prompt": LONG.replace("green cat. the blue bird;", "(green cat. the blue bird;)0.6"), "negative": LONG},
     "long-phrases": {"prompt": LONG.replace(".", ",").replace("table", "(table)1.2")},
     "long-words": {"prompt": LONG.replace(".", "").replace(",", "").replace(";", "")},
+    "long-sentence": {"prompt": "a cat. " + "a red apple, " * 25},
+    "long-word-down": {"prompt": "a (" + "z" * 100 + ")0.6 cat"},
     "long-word": {"prompt": "z" * 100 + "x+"},
     "nothing": {"prompt": "()", "negative": "()"},
 }

@@ -27,8 +27,8 @@ func (t *Tokenizer) splitPoint(tokens []int64) int {
 	for _, ends := range []func(id int64) bool{
 		t.isOneOf("."), t.isOneOf(".", ",", ";", ":"), func(id int64) bool { return t.endsWord[id] },
 	} {
-		for i := len(tokens) - 1; i >= 0; i-- {
-			if ends(tokens[i]) {
+		for i, token := range slices.Backward(tokens) {
+			if ends(token) {
 				return i + 1
 			}
 		}

@@ -10,19 +10,25 @@ import (
 )
 
 // String gives a text that Parse makes the same conjunction of: with a backslash before
-// parentheses and quotes that could mean something, or, where that gives a word another
-// meaning, without.
+// parentheses and quotes that could mean something, and where that gives a word another
+// meaning, with lines that keep quotes from having to do with each other, or with words as
+// they are.
 func (c Conjunction) String() string {
-	text := c.write(printer{})
-	if again, err := Parse(text); err == nil && reflect.DeepEqual(again, c) {
-		return text
+	text := ""
+	for _, p := range []printer{{separator: " "}, {separator: "\n"}, {separator: "\n", raw: true}} {
+		text = c.write(p)
+		if again, err := Parse(text); err == nil && reflect.DeepEqual(again, c) {
+			break
+		}
 	}
-	return c.write(printer{raw: true})
+	return text
 }
 
 // printer writes parts of a conjunction.
 type printer struct {
-	// raw leaves words outside parentheses and quotes as they are.
+	// separator of words outside parentheses and quotes.
+	separator string
+	// raw leaves those words as they are.
 	raw bool
 }
 
@@ -38,8 +44,8 @@ func (c Conjunction) write(p printer) string {
 // because it had a space put before it.
 func joinCommas(text string) string {
 	var b strings.Builder
-	for i := 0; i < len(text); i++ {
-		if strings.HasPrefix(text[i:], " ,") && i > 0 && text[i-1] == ',' && i+2 < len(text) {
+	for i := range len(text) {
+		if isWhite(text[i]) && i > 0 && text[i-1] == ',' && i+2 < len(text) && text[i+1] == ',' {
 			if r, _ := utf8.DecodeRuneInString(text[i+2:]); !isSpace(r) {
 				continue
 			}
@@ -55,7 +61,7 @@ func (p printer) conjunction(c Conjunction) string {
 		for _, part := range c.Parts {
 			parts = append(parts, p.part(part))
 		}
-		return strings.Join(parts, " ")
+		return strings.Join(parts, p.separator)
 	}
 	prompts := make([]Prompt, 0, len(c.Parts))
 	for _, part := range c.Parts {
@@ -120,7 +126,7 @@ func (p printer) prompt(prompt Prompt) string {
 	if len(prompt) == 0 {
 		return "()"
 	}
-	return printNodes(prompt, func(text string) string { return p.freeWord(prompt, text) })
+	return printNodes(prompt, p.separator, func(text string) string { return p.freeWord(prompt, text) })
 }
 
 // freeWord writes one of the prompt's words. Quotes are escaped, and open parentheses where
@@ -176,6 +182,7 @@ func (p printer) joined(prompts []Prompt, operator string, weights []float64, op
 func (p printer) item(prompt Prompt) string {
 	for _, node := range prompt {
 		if fragment, ok := node.(Fragment); ok && !plain(string(fragment)) {
+			p.separator = " " // Quotes end with the line.
 			return `"` + closed(strings.ReplaceAll(p.prompt(prompt), `\"`, `"`), `"`)
 		}
 	}
@@ -192,7 +199,7 @@ func plain(text string) bool {
 	return p.wordEnd(0) == len(escaped)
 }
 
-func parenthesize(nodes []Node) string { return "(" + closed(printNodes(nodes, printWord), ")") }
+func parenthesize(nodes []Node) string { return "(" + closed(printNodes(nodes, " ", printWord), ")") }
 
 // closed adds what closes a text, which a backslash before it would keep from that.
 func closed(text, closer string) string {
@@ -202,8 +209,8 @@ func closed(text, closer string) string {
 	return text + closer
 }
 
-// printNodes writes nodes with a space between them; fragment writes those.
-func printNodes(nodes []Node, fragment func(string) string) string {
+// printNodes writes nodes with a separator between them; fragment writes those.
+func printNodes(nodes []Node, separator string, fragment func(string) string) string {
 	texts := make([]string, 0, len(nodes))
 	for _, node := range nodes {
 		text := `""`
@@ -221,7 +228,7 @@ func printNodes(nodes []Node, fragment func(string) string) string {
 		}
 		texts = append(texts, text)
 	}
-	return strings.Join(texts, " ")
+	return strings.Join(texts, separator)
 }
 
 // text is read as the swap.
