@@ -5,6 +5,8 @@ Written below test/testdata/goldens/compel:
     prompts.json               a list of {text, tree, flat} or {text, error}: `tree` is what the parser gives, with a
                                string for a fragment; `flat` is what it gives flattened, with [text, weight] for each
                                fragment and, in place of a swap, what is to be replaced
+    states.json                for each of these that compel encodes with tiny's text encoder: {text, tokens, sample}, the
+                               number of tokens and every 37th number of the embeddings
     MODEL/CASE/case.json       prompt, negative, clip_skip, guidance, steps, seed, width, height, images
     MODEL/CASE/states.npy      text embeddings, [prompts, tokens, width], the negative prompt's first
     MODEL/CASE/pooled.npy      pooled embeddings, [prompts, width] (sdxl)
@@ -211,6 +213,18 @@ class Conditioner:
         return torch.cat(rows), torch.cat(pooled) if pooled else None
 
 
+@torch.no_grad()
+def sample(compel, texts):
+    """The rows of states.json. compel fails on some prompts that it parses, such as those without any text."""
+    for text in texts:
+        try:
+            states = compel.build_conditioning_tensor(text)
+        except Exception as error:  # noqa: BLE001 whatever it raises
+            print(f"not encoded: {text!r}: {type(error).__name__}: {error}"[:160])
+            continue
+        yield {"text": text, "tokens": states.shape[1], "sample": [float(f"{v:.7g}") for v in states.flatten()[::37].tolist()]}
+
+
 def check(module, file):
     """The module built again must be the one that was exported."""
     ids = torch.arange(77)[None] % 500
@@ -254,17 +268,25 @@ def draw(pipe, case, states, pooled):
     ).images[0]  # fmt: skip
 
 
+def store(file, rows):
+    """A list in JSON, a line for each."""
+    lines = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
+    file.write_text(f"[\n{lines}\n]\n")
+
+
 def main():
     torch.set_num_threads(1)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     parser = Parser()
     rows = [parse(parser, text) for text in [*PROMPTS, *generated(300)]]
-    lines = ",\n".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) for row in rows)
-    (FOLDER / "prompts.json").write_text(f"[\n{lines}\n]\n")
+    store(FOLDER / "prompts.json", rows)
     for name, cases in CASES.items():
         with tempfile.TemporaryDirectory() as temporary:
             conditioner, pipe = load(name, Path(temporary))
+        if pipe is None:
+            parsed = [row["text"] for row in rows if "error" not in row]
+            store(FOLDER / "states.json", sample(next(conditioner.compels(0)), parsed))
         for title, case in cases.items():
             case = {"negative": "", "steps": 4, "seed": 3, "clip_skip": 0, "width": 16, "height": 24, "guidance": 5.0, "images": 1, **case}
             folder = FOLDER / name / title

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -80,6 +81,53 @@ func compareWeights(t *testing.T, p *Pipeline, dir string) {
 	if worst := farthestColour(t, result.Pictures[0].Image, filepath.Join(dir, "picture.png")); worst > 1 {
 		t.Errorf("colours differ by up to %d", worst)
 	}
+}
+
+// TestEveryPromptIsEncodedAsInPython compares a sample of the embeddings of each prompt that
+// the parsers are compared with.
+func TestEveryPromptIsEncodedAsInPython(t *testing.T) {
+	const stride = 37
+	data, err := os.ReadFile(filepath.Join(goldensDir, "compel", "states.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []struct {
+		Text   string
+		Tokens int
+		Sample []float32
+	}
+	if err := json.Unmarshal(data, &rows); err != nil || len(rows) < 300 {
+		t.Fatalf("%d prompts (%v)", len(rows), err)
+	}
+	p := loadTest(t, tiny).current()
+	worst := 0.0
+	for _, row := range rows {
+		r := request()
+		r.Prompt, r.GuidanceScale = row.Text, 1
+		plan, err := p.plan(r)
+		if refused := (*RequestError)(nil); errors.As(err, &refused) && strings.Contains(refused.Message, "must be at most 1e+06") {
+			continue
+		}
+		if err != nil {
+			t.Errorf("%q: %v", row.Text, err)
+			continue
+		}
+		c, err := p.encode(t.Context(), plan)
+		if err != nil || c.states.Shape[1] != int64(row.Tokens) {
+			t.Errorf("%q has states of shape %v (%v), and in Python %d tokens", row.Text, c.states.Shape, err, row.Tokens)
+			continue
+		}
+		largest, off := 0.0, 0.0
+		for i, want := range row.Sample {
+			largest = max(largest, math.Abs(float64(want)))
+			off = max(off, math.Abs(float64(c.states.F32[i*stride]-want)))
+		}
+		if !(off <= 1e-4*largest) {
+			t.Errorf("%q: off by %.2g of the largest number", row.Text, off/largest)
+		}
+		worst = max(worst, off/largest)
+	}
+	t.Logf("%d prompts, off by at most %.2g of the largest number", len(rows), worst)
 }
 
 // longText has three times the tokens that the tiny model's encoder takes, and no two
