@@ -16,7 +16,7 @@ var seeds = []string{
 	"", " ", "a red apple", "a,b,,c ,.d", "word++ x-", "(a phrase)1.3 x", "(cat)-0.5", `"quoted words"+ on`, "((a)+ b)0.5",
 	`("a cat", "a dog").blend(0.7, 0.3)`, `("a","b").blend(1,1,no_normalize)`, `("a b", c).and(0.5, 2) tail`, "a cat.swap(dog, s_start=0.1) on",
 	"withLora(foo, 0.5) a cat", `a \(cat\) on`, "(a cat:1.5) on", "c++ code", "((unbalanced", "a.attend(1.5)", `("cat, a)", b+).and()`, `"a \"b\" \x52"`,
-	`"cat, (a"`, "a.swap((b, c))+", `(a\ b)+`, `("",b).blend(nan,1)`, `0+\( "+`, `0+\""+`, "\"0+ \n0\"0", `"a+ 0(0"0)0`, "()\x1c", "\t\u00a0,\u3000é,\x1c",
+	`"cat, (a"`, "a.swap((b, c))+", `(a\ b)+`, `("",b).blend(nan,1)`, `0+\( "+`, `0+\""+`, `00"\\"+`, "0.swap 0.swap(0)", `a.swap "b c"+`, `withLora "x"+ (useLora "y z"-)+`, "\"0+ \n0\"0", `"a+ 0(0"0)0`, "()\x1c", "\t\u00a0,\u3000é,\x1c",
 }
 
 // FuzzParse parses, prints and parses again: there is no panic, and the text that is

@@ -5,6 +5,7 @@ package compel
 
 import (
 	"reflect"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -143,9 +144,9 @@ func (p printer) freeWord(prompt Prompt, text string) string {
 		}
 	}
 	candidates := []string{escaped, printWord(text)}
-	for i := len(text) - 1; i > 0; i-- {
+	for i := len(text) - 1; i >= 0; i-- {
 		if strings.IndexByte(`()"`, text[i]) >= 0 {
-			candidates = append(candidates, printWord(text[:i])+text[i:])
+			candidates = append(candidates, printWord(text[:i])+text[i:], text[:i+1]+printWord(text[i+1:]))
 		}
 	}
 	for _, candidate := range candidates {
@@ -209,6 +210,12 @@ func closed(text, closer string) string {
 	return text + closer
 }
 
+// operator matches words that would be operators if a parenthesis came next.
+var operator = regexp.MustCompile(`(?:\.(?:attend|swap|blend|and|add)|(?:use|with)Lora)$`)
+
+// nothing is read as no nodes at all.
+const nothing = `"()"`
+
 // printNodes writes nodes with a separator between them; fragment writes those.
 func printNodes(nodes []Node, separator string, fragment func(string) string) string {
 	texts := make([]string, 0, len(nodes))
@@ -225,6 +232,9 @@ func printNodes(nodes []Node, separator string, fragment func(string) string) st
 			text = n.text()
 		case Lora:
 			text = "withLora(" + n.Name + ", " + format(n.Weight) + ")"
+		}
+		if n := len(texts); n > 0 && strings.HasPrefix(text, "(") && operator.MatchString(texts[n-1]) {
+			texts = append(texts, nothing)
 		}
 		texts = append(texts, text)
 	}
