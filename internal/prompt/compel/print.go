@@ -14,6 +14,7 @@ import (
 // parentheses and quotes that could mean something, and where that gives a word another
 // meaning, with lines that keep quotes from having to do with each other, or with words as
 // they are.
+// A word that mixes quotes, backslashes and signs may defeat all of that.
 func (c Conjunction) String() string {
 	text := ""
 	for _, p := range []printer{{separator: " "}, {separator: "\n"}, {separator: "\n", raw: true}} {
