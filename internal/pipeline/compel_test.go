@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
+	"github.com/atelier-dev/atelier/internal/parity"
 )
 
 // TestWeightsEqualPython compares text embeddings with those of compel, and the pictures
@@ -39,9 +39,11 @@ func TestWeightsEqualPython(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := p.Load(t.Context(), Model{Name: name, Dir: dir}); err != nil {
+			loaded := Model{Name: name, Dir: dir}
+			if err := p.Load(t.Context(), loaded); err != nil {
 				t.Fatal(err)
 			}
+			about(t, loaded)
 			for _, file := range files {
 				t.Run(filepath.Base(filepath.Dir(file)), func(t *testing.T) { compareWeights(t, p, filepath.Dir(file)) })
 			}
@@ -51,14 +53,7 @@ func TestWeightsEqualPython(t *testing.T) {
 
 func compareWeights(t *testing.T, p *Pipeline, dir string) {
 	t.Helper()
-	data, err := os.ReadFile(filepath.Join(dir, "case.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var c layoutCase
-	if err := json.Unmarshal(data, &c); err != nil {
-		t.Fatal(err)
-	}
+	c := readCase(t, dir)
 	plan, err := p.current().plan(c.request(t))
 	if err != nil {
 		t.Fatal(err)
@@ -67,25 +62,24 @@ func compareWeights(t *testing.T, p *Pipeline, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	within(t, "states", conditioned.states.F32, readNumpy(t, filepath.Join(dir, "states.npy")), 1e-4)
+	parity.Numbers(t, parity.Conditioning, "states", conditioned.states.F32, readNumpy(t, filepath.Join(dir, "states.npy")), parity.Relative)
 	if conditioned.pooled != nil {
-		within(t, "pooled", conditioned.pooled.F32, readNumpy(t, filepath.Join(dir, "pooled.npy")), 1e-4)
+		parity.Numbers(t, parity.Conditioning, "pooled", conditioned.pooled.F32, readNumpy(t, filepath.Join(dir, "pooled.npy")), parity.Relative)
 	}
-	if _, err := os.Stat(filepath.Join(dir, "picture.png")); err != nil {
+	picture := filepath.Join(dir, "picture.png")
+	if _, err := os.Stat(picture); err != nil {
 		return
 	}
 	result, err := p.Generate(t.Context(), c.request(t), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if worst := farthestColour(t, result.Pictures[0].Image, filepath.Join(dir, "picture.png")); worst > 1 {
-		t.Errorf("colours differ by up to %d", worst)
-	}
+	parity.Picture(t, "the picture", result.Pictures[0].Image, readPNG(t, picture))
 }
 
-// TestEveryPromptIsEncodedAsInPython compares a sample of the embeddings of each prompt that
+// TestPromptsEqualPython compares a sample of the embeddings of each prompt that
 // the parsers are compared with.
-func TestEveryPromptIsEncodedAsInPython(t *testing.T) {
+func TestPromptsEqualPython(t *testing.T) {
 	const stride = 37
 	data, err := os.ReadFile(filepath.Join(goldensDir, "compel", "states.json"))
 	if err != nil {
@@ -117,17 +111,18 @@ func TestEveryPromptIsEncodedAsInPython(t *testing.T) {
 			t.Errorf("%q has states of shape %v (%v), and in Python %d tokens", row.Text, c.states.Shape, err, row.Tokens)
 			continue
 		}
-		largest, off := 0.0, 0.0
-		for i, want := range row.Sample {
-			largest = max(largest, math.Abs(float64(want)))
-			off = max(off, math.Abs(float64(c.states.F32[i*stride]-want)))
+		sample := make([]float32, len(row.Sample))
+		for i := range sample {
+			sample[i] = c.states.F32[i*stride]
 		}
-		if !(off <= 1e-4*largest) {
-			t.Errorf("%q: off by %.2g of the largest number", row.Text, off/largest)
+		off := parity.Distance(sample, row.Sample)
+		if !(off <= parity.Relative) {
+			t.Errorf("%q: off by %.2g of the largest number", row.Text, off)
 		}
-		worst = max(worst, off/largest)
+		worst = max(worst, off)
 	}
-	t.Logf("%d prompts, off by at most %.2g of the largest number", len(rows), worst)
+	parity.About(t, "prompts", "compel's syntax")
+	parity.Record(t, "of all prompts", parity.Figure{Measure: parity.Conditioning, Worst: worst, Bound: parity.Relative, Cases: len(rows)})
 }
 
 // longText has three times the tokens that the tiny model's encoder takes, and no two
