@@ -232,6 +232,12 @@ def forget_origin(path):
     path.write_text(json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
 
 
+def leave_latents(path):
+    """Says for DDIM and DDPM, whose default is made for pixels, that samples are not to be clipped."""
+    config = json.loads(path.read_text()) | {"clip_sample": False}
+    path.write_text(json.dumps(config, ensure_ascii=False, indent=2, sort_keys=True) + "\n")
+
+
 def compare(folder, text, unet, vae):
     """Runs each part in ONNX Runtime and in torch on the same inputs; returns the largest differences."""
     def run(part, **inputs):
@@ -286,6 +292,7 @@ def main():
     text, unet, state = diffusion.load()
     vae = autoencoder.load_centred()
     write_folder(arguments.folder, loop.work_folder() / "tokenizer", text, unet, vae, arguments.spacing)
+    leave_latents(arguments.folder / "scheduler" / "scheduler_config.json")
     items, _ = data.select(loop.work_folder() / "data")
     facts = {
         "pictures": len(items),

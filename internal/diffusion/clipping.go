@@ -24,7 +24,10 @@ const leastBound = 1e-6
 // readClip reads the options for a fixed bound.
 func readClip(o *options, otherwise bool) clipping {
 	within := o.real("clip_sample_range", 1, leastBound, math.MaxFloat32)
-	if !o.flagOr("clip_sample", otherwise) {
+	clip := otherwise
+	given := o.read("clip_sample", &clip, "true or false")
+	o.clipsUnasked = clip && !given
+	if !clip {
 		return clipping{}
 	}
 	return clipping{within: float32(within)}

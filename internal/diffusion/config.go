@@ -104,6 +104,8 @@ type options struct {
 	values map[string]json.RawMessage
 	asked  []string
 	err    error
+	// clipsUnasked says that the class clips as clip_sample is left out.
+	clipsUnasked bool
 }
 
 func (o *options) fail(field, format string, args ...any) {

@@ -16,6 +16,9 @@ type Method struct {
 	// Sigmas is karras, exponential or beta where an option of that name bends the fall of
 	// the noise, and otherwise "".
 	Sigmas string
+	// ClipsUnasked says that the class clips the pictures that predictions imply as the
+	// configuration leaves clip_sample out. That is right for pixels, and spoils latents.
+	ClipsUnasked bool
 }
 
 // MethodOf describes what New makes of a class and a configuration. Options that the
@@ -29,6 +32,7 @@ func MethodOf(class string, config Config) Method {
 	o := &options{values: config.values}
 	read(o)
 	asked := slices.Clone(o.asked)
+	m.ClipsUnasked = o.clipsUnasked
 	if slices.Contains(asked, "algorithm_type") {
 		m.Algorithm = readDPMFormula(o, solverPlus, solverPlain, solverPlusSDE, solverSDE).algorithm
 	}

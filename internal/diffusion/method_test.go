@@ -16,6 +16,10 @@ func TestMethodOf(t *testing.T) {
 		{"DPMSolverMultistepScheduler", bent, Method{Class: "DPMSolverMultistepScheduler", Algorithm: "sde-dpmsolver++", Order: 3, Sigmas: "karras"}},
 		{"UniPCMultistepScheduler", `{"_class_name":"X","use_exponential_sigmas":true}`, Method{Class: "UniPCMultistepScheduler", Order: 2, Sigmas: "exponential"}},
 		{"DPMSolverMultistepScheduler", `{"_class_name":"X"}`, Method{Class: "DPMSolverMultistepScheduler", Algorithm: "dpmsolver++", Order: 2}},
+		{"DDIMScheduler", bent, Method{Class: "DDIMScheduler", ClipsUnasked: true}},
+		{"DDIMScheduler", `{"_class_name":"X","clip_sample":false}`, Method{Class: "DDIMScheduler"}},
+		{"DDPMScheduler", `{"_class_name":"X","clip_sample":true}`, Method{Class: "DDPMScheduler"}},
+		{"HeunDiscreteScheduler", `{"_class_name":"X"}`, Method{Class: "HeunDiscreteScheduler"}},
 		{"NoSuchScheduler", bent, Method{Class: "NoSuchScheduler"}},
 	} {
 		config, err := ParseConfig([]byte(c.config))

@@ -64,8 +64,9 @@ func TestRequestsThatCannotWorkNameTheField(t *testing.T) {
 	}
 }
 
-// TestNumbersWithoutEffectAreWarnedAbout takes away, one by one, what they need.
-func TestNumbersWithoutEffectAreWarnedAbout(t *testing.T) {
+// TestRequestsAreWarnedAbout takes away, one by one, what numbers need to have an effect,
+// and names a scheduler that the model's configuration does not suit.
+func TestRequestsAreWarnedAbout(t *testing.T) {
 	p, _ := loadFake(t)
 	for _, c := range []struct {
 		change func(*Request)
@@ -75,6 +76,9 @@ func TestNumbersWithoutEffectAreWarnedAbout(t *testing.T) {
 		{func(r *Request) { r.GuidanceRescale, r.GuidanceScale = 0.7, 1 }, []string{"guidanceRescale: 0.7: has no effect without guidance"}},
 		{func(r *Request) { r.GuidanceRescale = 0.7 }, nil},
 		{func(r *Request) { r.Eta = 0.5 }, []string{"eta: 0.5: has no effect without DDIMScheduler"}},
+		{func(r *Request) { r.Scheduler = "DDIMScheduler" },
+			[]string{`scheduler: DDIMScheduler clips latents to the range from -1 to 1, as scheduler/scheduler_config.json does not say "clip_sample": false`}},
+		{func(r *Request) { r.Scheduler = "HeunDiscreteScheduler" }, nil},
 		{func(r *Request) { r.Strength = 0.5 }, []string{"strength: 0.5: has no effect without a picture to begin with"}},
 		{func(r *Request) { r.Image, r.Strength = image.NewGray(image.Rect(0, 0, 16, 16)), 0.5 }, nil},
 	} {

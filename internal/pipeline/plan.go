@@ -38,7 +38,7 @@ type plan struct {
 	begin int
 	// calls of the network for one picture.
 	calls int
-	// warnings say what in the request has no effect.
+	// warnings say what in the request has no effect, or one that no one wants.
 	warnings []string
 	// tiled says that the VAE sees the picture in tiles, as the whole would not fit.
 	tiled bool
@@ -85,7 +85,7 @@ func (p parts) plan(r Request) (plan, error) {
 		tiled:   r.Width*r.Height > mostUntiledPixels,
 		method:  diffusion.MethodOf(r.Scheduler, *p.scheduler),
 	}
-	resolved.warnings = append(warnings, resolved.unused()...)
+	resolved.warnings = slices.Concat(warnings, resolved.unused(), resolved.clipped(*p.scheduler))
 	return resolved, nil
 }
 

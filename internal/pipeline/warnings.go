@@ -3,7 +3,12 @@
 
 package pipeline
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/atelier-dev/atelier/internal/diffusion"
+	"github.com/atelier-dev/atelier/internal/modelstore"
+)
 
 // etaScheduler is the one class that makes use of eta.
 const etaScheduler = "DDIMScheduler"
@@ -26,4 +31,13 @@ func (p plan) unused() []string {
 		}
 	}
 	return warnings
+}
+
+// clipped warns where the scheduler spoils the latents for want of an option: as diffusers
+// does when a scheduler is made from another's configuration, but without a word.
+func (p plan) clipped(config diffusion.Config) []string {
+	if !diffusion.MethodOf(p.Scheduler, config).ClipsUnasked {
+		return nil
+	}
+	return []string{fmt.Sprintf(`scheduler: %s clips latents to the range from -1 to 1, as %s does not say "clip_sample": false`, p.Scheduler, modelstore.SchedulerFile)}
 }
