@@ -6,7 +6,8 @@ package v1alpha1
 // Condition types that kstatus reads, on jobs and pools.
 const (
 	// ConditionReady is True when the object is as its spec wants it: for a job,
-	// when its pictures are there; for a runner, when it takes assignments.
+	// when its pictures are there; for a runner, when it takes assignments. A suspended
+	// job has none: its pictures are neither there nor on their way.
 	ConditionReady = "Ready"
 	// ConditionReconciling is True while work goes on, and absent otherwise.
 	ConditionReconciling = "Reconciling"
@@ -36,6 +37,12 @@ const (
 	ConditionComplete = "Complete"
 	// ConditionFailed is True when the job failed for good. Terminal.
 	ConditionFailed = "Failed"
+	// ConditionCancelled is True when spec.cancel ended the job. Terminal. Absent before.
+	ConditionCancelled = "Cancelled"
+	// ConditionSuspended is True while the job is parked, and False while its runner has
+	// still to let go of it and after it was resumed. Absent before it is first asked
+	// for, as in batch/v1.
+	ConditionSuspended = "Suspended"
 )
 
 // ConditionLoadable on a Model says what the last runner that tried to load it found.
@@ -51,13 +58,22 @@ const (
 	ReasonPoolNotFound = "PoolNotFound"
 	// ReasonPoolInvalid (False): the pool's template can't make a pod.
 	ReasonPoolInvalid = "PoolInvalid"
+	// ReasonPriorityClassNotFound (False): no PriorityClass has the name in
+	// spec.priorityClassName.
+	ReasonPriorityClassNotFound = "PriorityClassNotFound"
 	// ReasonWaitingForRunner (False): every runner is busy or none is ready yet.
 	ReasonWaitingForRunner = "WaitingForRunner"
 	// ReasonBackoff (False): an attempt failed; status.retryTime says when the next begins.
 	ReasonBackoff = "Backoff"
-	// ReasonReleasing (False): an attempt ended and its runner still has to confirm.
+	// ReasonReleasing (False, also of Suspended): the runner still has to confirm that it
+	// let go of the job.
 	ReasonReleasing = "Releasing"
+	// ReasonSuspended (False; True of Suspended): spec.suspend parks the job.
+	ReasonSuspended = "Suspended"
 )
+
+// ReasonResumed (False, of Suspended): spec.suspend was taken back.
+const ReasonResumed = "Resumed"
 
 // Reasons of ModelLoaded and Loadable.
 const (
@@ -103,12 +119,30 @@ const (
 	ReasonPipelineUnhealthy = "PipelineUnhealthy"
 	// ReasonRunnerCrashed (retryable): the runner's process ended while it had the job.
 	ReasonRunnerCrashed = "RunnerCrashed"
+	// ReasonRunnerOutOfMemory (retryable): the runner's container was killed for want of
+	// memory while it had the job.
+	ReasonRunnerOutOfMemory = "RunnerOutOfMemory"
 	// ReasonRunnerLost (retryable, not counted): the runner's pod went away.
 	ReasonRunnerLost = "RunnerLost"
-	// ReasonCancelled: the assignment was taken away.
+	// ReasonCancelled (not counted): the assignment was taken away; of a job: spec.cancel
+	// ended it.
 	ReasonCancelled = "Cancelled"
 	// ReasonBackoffLimitExceeded: the last allowed attempt failed.
 	ReasonBackoffLimitExceeded = "BackoffLimitExceeded"
+)
+
+// Reasons for which a job fails because time ran out. None is tried again.
+const (
+	// ReasonDeadlineExceeded: activeDeadlineSeconds passed.
+	ReasonDeadlineExceeded = "DeadlineExceeded"
+	// ReasonQueueDeadlineExceeded: stageDeadlines.queueSeconds passed before a runner took the job.
+	ReasonQueueDeadlineExceeded = "QueueDeadlineExceeded"
+	// ReasonLoadDeadlineExceeded: stageDeadlines.loadSeconds passed before the model was loaded.
+	ReasonLoadDeadlineExceeded = "LoadDeadlineExceeded"
+	// ReasonGenerateDeadlineExceeded: stageDeadlines.generateSeconds passed before the pictures were drawn.
+	ReasonGenerateDeadlineExceeded = "GenerateDeadlineExceeded"
+	// ReasonSaveDeadlineExceeded: stageDeadlines.saveSeconds passed before the pictures were written.
+	ReasonSaveDeadlineExceeded = "SaveDeadlineExceeded"
 )
 
 // ReasonRunnerWarning is the reason of an event that carries a warning of the runner.

@@ -28,8 +28,38 @@ const (
 // PlaceholderEmbeddingWarning is what a user is told who asks for precomputeEmbedding.
 const PlaceholderEmbeddingWarning = "Placeholder: embedding pre-computation not implemented"
 
-// GenerationJobSpec is what a user asks for. It can't be changed after creation.
-// Where a field is left out, the model's defaults apply, then those stated here.
+// GenerationJobSpec is what a user asks for. Only suspend and cancel can be changed after
+// creation. Where a field is left out, the model's defaults apply, then those stated here.
+//
+// Every other field has a rule here that keeps it as it is: a rule on the field itself
+// would not see that it was added or removed.
+//
+// +kubebuilder:validation:XValidation:rule="self.modelRef == oldSelf.modelRef",message="can't be changed after creation; create another job",fieldPath=".modelRef"
+// +kubebuilder:validation:XValidation:rule="has(self.poolRef) ? has(oldSelf.poolRef) && self.poolRef == oldSelf.poolRef : !has(oldSelf.poolRef)",message="can't be changed after creation; create another job",fieldPath=".poolRef"
+// +kubebuilder:validation:XValidation:rule="self.prompt == oldSelf.prompt",message="can't be changed after creation; create another job",fieldPath=".prompt"
+// +kubebuilder:validation:XValidation:rule="has(self.negativePrompt) ? has(oldSelf.negativePrompt) && self.negativePrompt == oldSelf.negativePrompt : !has(oldSelf.negativePrompt)",message="can't be changed after creation; create another job",fieldPath=".negativePrompt"
+// +kubebuilder:validation:XValidation:rule="has(self.steps) ? has(oldSelf.steps) && self.steps == oldSelf.steps : !has(oldSelf.steps)",message="can't be changed after creation; create another job",fieldPath=".steps"
+// +kubebuilder:validation:XValidation:rule="has(self.guidanceScale) ? has(oldSelf.guidanceScale) && self.guidanceScale == oldSelf.guidanceScale : !has(oldSelf.guidanceScale)",message="can't be changed after creation; create another job",fieldPath=".guidanceScale"
+// +kubebuilder:validation:XValidation:rule="has(self.seed) ? has(oldSelf.seed) && self.seed == oldSelf.seed : !has(oldSelf.seed)",message="can't be changed after creation; create another job",fieldPath=".seed"
+// +kubebuilder:validation:XValidation:rule="has(self.width) ? has(oldSelf.width) && self.width == oldSelf.width : !has(oldSelf.width)",message="can't be changed after creation; create another job",fieldPath=".width"
+// +kubebuilder:validation:XValidation:rule="has(self.height) ? has(oldSelf.height) && self.height == oldSelf.height : !has(oldSelf.height)",message="can't be changed after creation; create another job",fieldPath=".height"
+// +kubebuilder:validation:XValidation:rule="has(self.scheduler) ? has(oldSelf.scheduler) && self.scheduler == oldSelf.scheduler : !has(oldSelf.scheduler)",message="can't be changed after creation; create another job",fieldPath=".scheduler"
+// +kubebuilder:validation:XValidation:rule="has(self.images) ? has(oldSelf.images) && self.images == oldSelf.images : !has(oldSelf.images)",message="can't be changed after creation; create another job",fieldPath=".images"
+// +kubebuilder:validation:XValidation:rule="has(self.output) ? has(oldSelf.output) && self.output == oldSelf.output : !has(oldSelf.output)",message="can't be changed after creation; create another job",fieldPath=".output"
+// +kubebuilder:validation:XValidation:rule="has(self.precomputeEmbedding) ? has(oldSelf.precomputeEmbedding) && self.precomputeEmbedding == oldSelf.precomputeEmbedding : !has(oldSelf.precomputeEmbedding)",message="can't be changed after creation; create another job",fieldPath=".precomputeEmbedding"
+// +kubebuilder:validation:XValidation:rule="has(self.backoffLimit) ? has(oldSelf.backoffLimit) && self.backoffLimit == oldSelf.backoffLimit : !has(oldSelf.backoffLimit)",message="can't be changed after creation; create another job",fieldPath=".backoffLimit"
+// +kubebuilder:validation:XValidation:rule="has(self.priorityClassName) ? has(oldSelf.priorityClassName) && self.priorityClassName == oldSelf.priorityClassName : !has(oldSelf.priorityClassName)",message="can't be changed after creation; create another job",fieldPath=".priorityClassName"
+// +kubebuilder:validation:XValidation:rule="has(self.activeDeadlineSeconds) ? has(oldSelf.activeDeadlineSeconds) && self.activeDeadlineSeconds == oldSelf.activeDeadlineSeconds : !has(oldSelf.activeDeadlineSeconds)",message="can't be changed after creation; create another job",fieldPath=".activeDeadlineSeconds"
+// +kubebuilder:validation:XValidation:rule="has(self.stageDeadlines) ? has(oldSelf.stageDeadlines) && self.stageDeadlines == oldSelf.stageDeadlines : !has(oldSelf.stageDeadlines)",message="can't be changed after creation; create another job",fieldPath=".stageDeadlines"
+// +kubebuilder:validation:XValidation:rule="has(self.ttlSecondsAfterFinished) ? has(oldSelf.ttlSecondsAfterFinished) && self.ttlSecondsAfterFinished == oldSelf.ttlSecondsAfterFinished : !has(oldSelf.ttlSecondsAfterFinished)",message="can't be changed after creation; create another job",fieldPath=".ttlSecondsAfterFinished"
+// +kubebuilder:validation:XValidation:rule="has(self.promptSyntax) ? has(oldSelf.promptSyntax) && self.promptSyntax == oldSelf.promptSyntax : !has(oldSelf.promptSyntax)",message="can't be changed after creation; create another job",fieldPath=".promptSyntax"
+// +kubebuilder:validation:XValidation:rule="has(self.clipSkip) ? has(oldSelf.clipSkip) && self.clipSkip == oldSelf.clipSkip : !has(oldSelf.clipSkip)",message="can't be changed after creation; create another job",fieldPath=".clipSkip"
+// +kubebuilder:validation:XValidation:rule="has(self.image) ? has(oldSelf.image) && self.image == oldSelf.image : !has(oldSelf.image)",message="can't be changed after creation; create another job",fieldPath=".image"
+// +kubebuilder:validation:XValidation:rule="has(self.strength) ? has(oldSelf.strength) && self.strength == oldSelf.strength : !has(oldSelf.strength)",message="can't be changed after creation; create another job",fieldPath=".strength"
+// +kubebuilder:validation:XValidation:rule="has(self.guidanceRescale) ? has(oldSelf.guidanceRescale) && self.guidanceRescale == oldSelf.guidanceRescale : !has(oldSelf.guidanceRescale)",message="can't be changed after creation; create another job",fieldPath=".guidanceRescale"
+// +kubebuilder:validation:XValidation:rule="has(self.generatorDevice) ? has(oldSelf.generatorDevice) && self.generatorDevice == oldSelf.generatorDevice : !has(oldSelf.generatorDevice)",message="can't be changed after creation; create another job",fieldPath=".generatorDevice"
+// +kubebuilder:validation:XValidation:rule="has(self.eta) ? has(oldSelf.eta) && self.eta == oldSelf.eta : !has(oldSelf.eta)",message="can't be changed after creation; create another job",fieldPath=".eta"
+// +kubebuilder:validation:XValidation:rule="!oldSelf.?cancel.orValue(false) || self.?cancel.orValue(false)",message="a cancelled job can't be resumed; create another job",fieldPath=".cancel"
 // +kubebuilder:validation:XValidation:rule="!has(self.strength) || has(self.image)",fieldPath=".strength",message="says how much of image is given up: leave it out, or name an image"
 type GenerationJobSpec struct {
 	// ModelRef names the Model, in the job's namespace, that draws the pictures.
@@ -166,6 +196,44 @@ type GenerationJobSpec struct {
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=100
 	BackoffLimit *int32 `json:"backoffLimit,omitempty"`
+
+	// Suspend parks the job while it is true: a runner that has it lets go of it. When it
+	// is taken back the job begins again, with the same seed. Being suspended is not a
+	// failure.
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
+
+	// Cancel ends the job for good and keeps its status. It can't be taken back.
+	// +optional
+	Cancel *bool `json:"cancel,omitempty"`
+
+	// PriorityClassName names a PriorityClass of the cluster. Of the jobs of a pool that
+	// wait, those of a higher class are given to runners first; none is taken from a
+	// runner for it. Without it the cluster's default class applies, then priority 0. A
+	// job whose class does not exist waits for it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PriorityClassName *string `json:"priorityClassName,omitempty"`
+
+	// ActiveDeadlineSeconds is how long the job may take from when a runner first has it,
+	// retries and waits between them included. The clock starts anew when a suspended job
+	// is resumed. Without it there is no such limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=31536000
+	ActiveDeadlineSeconds *int64 `json:"activeDeadlineSeconds,omitempty"`
+
+	// StageDeadlines are how long the job may be in each of its stages.
+	// +optional
+	StageDeadlines *StageDeadlines `json:"stageDeadlines,omitempty"`
+
+	// TTLSecondsAfterFinished is how long the job is kept after its end, whatever that was.
+	// Then it is deleted; its pictures are not. Without it, it is kept until someone
+	// deletes it.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	TTLSecondsAfterFinished *int32 `json:"ttlSecondsAfterFinished,omitempty"`
 }
 
 // OutputSpec says where and how pictures are written.
@@ -188,8 +256,8 @@ type OutputSpec struct {
 // GenerationJobStatus is what the manager says of a job.
 type GenerationJobStatus struct {
 	// Conditions: Scheduled, ModelLoaded, PipelineHealthy, Complete, Failed, in between
-	// SuccessCriteriaMet or FailureTarget, and Ready, Reconciling and Stalled as
-	// kstatus reads them.
+	// SuccessCriteriaMet or FailureTarget, where they were asked for Suspended and
+	// Cancelled, and Ready, Reconciling and Stalled as kstatus reads them.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -203,7 +271,7 @@ type GenerationJobStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// Phase sums up the conditions for people: Pending, Initializing, ModelLoading,
-	// Generating, Saving, Succeeded or Failed. New values may be added.
+	// Generating, Saving, Succeeded, Failed, Cancelled or Suspended. New values may be added.
 	// +optional
 	Phase Phase `json:"phase,omitempty"`
 
@@ -242,13 +310,21 @@ type GenerationJobStatus struct {
 	// +optional
 	RetryTime *metav1.Time `json:"retryTime,omitempty"`
 
-	// StartTime is when a runner first took the job.
+	// StartTime is when a runner first had the job, since it was last resumed.
 	// +optional
 	StartTime *metav1.Time `json:"startTime,omitempty"`
 
 	// CompletionTime is when the job ended.
 	// +optional
 	CompletionTime *metav1.Time `json:"completionTime,omitempty"`
+
+	// Stages are the phases of the present attempt, in their order, from when the job
+	// began to wait for it. The last one has no end while it lasts.
+	// +optional
+	// +listType=map
+	// +listMapKey=phase
+	// +kubebuilder:validation:MaxItems=16
+	Stages []Stage `json:"stages,omitempty"`
 
 	// Outputs are the pictures that were written.
 	// +optional
@@ -296,9 +372,8 @@ type GenerationJob struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitzero"`
 
-	// Spec is what the user asks for. It can't be changed.
+	// Spec is what the user asks for. Only suspend and cancel can be changed.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a GenerationJob's spec can't be changed after creation; create another job"
 	Spec GenerationJobSpec `json:"spec"`
 
 	// Status is what the manager says of the job.

@@ -11,5 +11,5 @@ const LabelPool = "generation.atelier.dev/pool"
 // made from different templates.
 const AnnotationTemplateHash = "generation.atelier.dev/template-hash"
 
-// AnnotationIdleSince is on Runners: when the last assignment was taken away, in RFC 3339.
+// AnnotationIdleSince is on Runners: when an assignment was last taken away, in RFC 3339.
 const AnnotationIdleSince = "generation.atelier.dev/idle-since"

@@ -47,6 +47,10 @@ type Assignment struct {
 	// +kubebuilder:validation:MaxLength=253
 	JobName string `json:"jobName"`
 
+	// BindTime is when the manager gave the job to the runner.
+	// +optional
+	BindTime *metav1.MicroTime `json:"bindTime,omitempty"`
+
 	// Model to load.
 	// +required
 	Model AssignedModel `json:"model"`
@@ -277,6 +281,14 @@ type AssignmentReport struct {
 	// Absent until the generation has begun.
 	// +optional
 	Steps int32 `json:"steps,omitempty"`
+
+	// Stages are the phases of the attempt so far, in their order, by the runner's clock.
+	// The last one has no end while it lasts.
+	// +optional
+	// +listType=map
+	// +listMapKey=phase
+	// +kubebuilder:validation:MaxItems=16
+	Stages []Stage `json:"stages,omitempty"`
 
 	// PipelineHealthy is what the check before the generation found, with a reason.
 	// Absent until it was made.

@@ -102,6 +102,10 @@ const (
 	PhaseSucceeded Phase = "Succeeded"
 	// PhaseFailed is terminal: the Failed condition says why.
 	PhaseFailed Phase = "Failed"
+	// PhaseCancelled is terminal: spec.cancel ended the job.
+	PhaseCancelled Phase = "Cancelled"
+	// PhaseSuspended means parked by spec.suspend, with no runner.
+	PhaseSuspended Phase = "Suspended"
 )
 
 // Progress in percent at the entry of each phase. Generating moves from

@@ -5,6 +5,7 @@
 package api_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 
 	. "github.com/onsi/gomega"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/diffusion"
@@ -107,6 +109,13 @@ func TestRefusals(t *testing.T) {
 		{"GenerationJob", job("output: {directory: /etc}"), []string{"spec.output.directory", "relative path", "such as album/cats"}},
 		{"GenerationJob", job("output: {directory: a/../../b}"), []string{"spec.output.directory", "relative path"}},
 		{"GenerationJob", job("backoffLimit: -1"), []string{"spec.backoffLimit", "greater than or equal to 0"}},
+		{"GenerationJob", job("suspend: maybe"), []string{"spec.suspend", "must be of type boolean"}},
+		{"GenerationJob", job("priorityClassName: ''"), []string{"spec.priorityClassName", "at least 1 chars long"}},
+		{"GenerationJob", job("activeDeadlineSeconds: 0"), []string{"spec.activeDeadlineSeconds", "greater than or equal to 1"}},
+		{"GenerationJob", job("stageDeadlines: {queueSeconds: 0}"), []string{"spec.stageDeadlines.queueSeconds", "greater than or equal to 1"}},
+		{"GenerationJob", job("stageDeadlines: {loadSeconds: 1h}"), []string{"spec.stageDeadlines.loadSeconds", "must be of type integer"}},
+		{"GenerationJob", job("stageDeadlines: {generateSeconds: 31536001}"), []string{"spec.stageDeadlines.generateSeconds", "less than or equal to 31536000"}},
+		{"GenerationJob", job("ttlSecondsAfterFinished: -1"), []string{"spec.ttlSecondsAfterFinished", "greater than or equal to 0"}},
 		{"GenerationJob", job("promt: x"), []string{`unknown field "spec.promt"`}},
 		{"Model", "", []string{"spec: Required value"}},
 		{"Model", spec("source: {path: ../up}"), []string{"spec.source.path", "relative path", "such as stable-diffusion-v1-5"}},
@@ -160,15 +169,61 @@ func TestPoolNamesAreShort(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred(), out)
 }
 
+// TestJobSpecIsImmutable changes, adds and removes fields: what kubectl prints must name the
+// field.
 func TestJobSpecIsImmutable(t *testing.T) {
 	g := NewWithT(t)
-	out, err := apply(t, "GenerationJob", "immutable", spec(modelRef, prompt))
+	out, err := apply(t, "GenerationJob", "immutable", spec(modelRef, prompt, "steps: 3", "output: {directory: a}"))
 	g.Expect(err).NotTo(HaveOccurred(), out)
-	out, err = apply(t, "GenerationJob", "immutable", spec(modelRef, "prompt: a green apple"))
-	g.Expect(err).To(HaveOccurred())
-	g.Expect(out).To(ContainSubstring("spec can't be changed after creation; create another job"))
+	for field, body := range map[string]string{
+		"prompt":                spec(modelRef, "prompt: a green apple", "steps: 3", "output: {directory: a}"),
+		"modelRef":              spec("modelRef: {name: other}", prompt, "steps: 3", "output: {directory: a}"),
+		"steps":                 spec(modelRef, prompt, "output: {directory: a}"),
+		"width":                 spec(modelRef, prompt, "steps: 3", "output: {directory: a}", "width: 64"),
+		"output":                spec(modelRef, prompt, "steps: 3", "output: {directory: b}"),
+		"stageDeadlines":        spec(modelRef, prompt, "steps: 3", "output: {directory: a}", "stageDeadlines: {loadSeconds: 5}"),
+		"precomputeEmbedding":   spec(modelRef, prompt, "steps: 3", "output: {directory: a}", "precomputeEmbedding: false"),
+		"activeDeadlineSeconds": spec(modelRef, prompt, "steps: 3", "output: {directory: a}", "activeDeadlineSeconds: 5"),
+	} {
+		out, err = apply(t, "GenerationJob", "immutable", body)
+		g.Expect(err).To(HaveOccurred(), field)
+		g.Expect(out).To(And(ContainSubstring("spec."+field+":"), ContainSubstring("can't be changed after creation; create another job")))
+	}
 	out, err = env.Kubectl("label", "generationjob", "immutable", "a=b")
 	g.Expect(err).NotTo(HaveOccurred(), out)
+}
+
+func TestAJobCanBeSuspendedResumedAndCancelledOnce(t *testing.T) {
+	g := NewWithT(t)
+	out, err := apply(t, "GenerationJob", "mutable", spec(modelRef, prompt))
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	for _, fields := range [][]string{{"suspend: true"}, {"suspend: false"}, {}, {"suspend: true", "cancel: false"}, {"suspend: true", "cancel: true"}, {"cancel: true"}} {
+		out, err = apply(t, "GenerationJob", "mutable", spec(append([]string{modelRef, prompt}, fields...)...))
+		g.Expect(err).NotTo(HaveOccurred(), out)
+	}
+	for _, fields := range [][]string{{}, {"cancel: false"}} {
+		out, err = apply(t, "GenerationJob", "mutable", spec(append([]string{modelRef, prompt}, fields...)...))
+		g.Expect(err).To(HaveOccurred())
+		g.Expect(out).To(And(ContainSubstring("spec.cancel:"), ContainSubstring("a cancelled job can't be resumed; create another job")))
+	}
+}
+
+// TestEveryFieldOfAJobIsKept reads the CRD: a new field needs its rule too.
+func TestEveryFieldOfAJobIsKept(t *testing.T) {
+	g := NewWithT(t)
+	out, err := env.Kubectl("get", "crd", "generationjobs.generation.atelier.dev", "-o", "json")
+	g.Expect(err).NotTo(HaveOccurred(), out)
+	var crd apiextensionsv1.CustomResourceDefinition
+	g.Expect(json.Unmarshal([]byte(out), &crd)).To(Succeed())
+	spec := crd.Spec.Versions[0].Schema.OpenAPIV3Schema.Properties["spec"]
+	ruled := map[string]bool{}
+	for _, rule := range spec.XValidations {
+		ruled[rule.FieldPath] = strings.Contains(rule.Rule, "oldSelf."+strings.TrimPrefix(rule.FieldPath, ".")) || strings.Contains(rule.Rule, "oldSelf.?"+strings.TrimPrefix(rule.FieldPath, "."))
+	}
+	g.Expect(spec.Properties).To(HaveKey("prompt"))
+	for field := range spec.Properties {
+		g.Expect(field == "suspend" || ruled["."+field]).To(BeTrue(), "%s has no rule that keeps it: add one to GenerationJobSpec", field)
+	}
 }
 
 func TestPrecomputeEmbeddingWarns(t *testing.T) {
