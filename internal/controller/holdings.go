@@ -11,7 +11,10 @@ import (
 
 // holdingOf returns what a Runner holds of a job, and whether it holds anything.
 func holdingOf(runner *v1alpha1.Runner, job types.UID) (holding, bool) {
-	h := holding{runner: v1alpha1.RunnerBinding{Name: runner.Name, PodUID: runner.Spec.PodUID}}
+	h := holding{
+		runner:       v1alpha1.RunnerBinding{Name: runner.Name, PodUID: runner.Spec.PodUID},
+		processStart: runner.Status.StartTime,
+	}
 	for i, a := range runner.Spec.Assignments {
 		if a.UID == job {
 			h.assignment = &runner.Spec.Assignments[i]

@@ -17,6 +17,7 @@ const (
 	activeJobsByModel  = "activeJobsByModel"
 	activeJobsByPool   = "activeJobsByPool"
 	activeJobsByRunner = "activeJobsByRunner"
+	activeJobsByClass  = "activeJobsByClass"
 	runnersByJob       = "runnersByJob"
 	runnersByPool      = "runnersByPool"
 )
@@ -33,6 +34,7 @@ var indexes = []index{
 	{&v1alpha1.GenerationJob{}, activeJobsByModel, ofActiveJob(modelName)},
 	{&v1alpha1.GenerationJob{}, activeJobsByPool, ofActiveJob(poolName)},
 	{&v1alpha1.GenerationJob{}, activeJobsByRunner, ofActiveJob(runnerName)},
+	{&v1alpha1.GenerationJob{}, activeJobsByClass, ofActiveJob(className)},
 	{&v1alpha1.Runner{}, runnersByJob, func(o client.Object) []string { return heldJobs(o.(*v1alpha1.Runner)) }},
 	{&v1alpha1.Runner{}, runnersByPool, func(o client.Object) []string { return []string{o.(*v1alpha1.Runner).Spec.PoolName} }},
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
@@ -21,8 +22,12 @@ type jobView struct {
 	// model and pool that the job names; nil where they do not exist.
 	model *v1alpha1.Model
 	pool  *v1alpha1.RunnerPool
+	// classMissing means that the PriorityClass that the job names does not exist.
+	classMissing bool
 	// holdings is what Runners hold of the job.
 	holdings []holding
+	// pod of the runner that has the job, where its process crashed; nil elsewhere.
+	pod *corev1.Pod
 	// seed to record where neither the spec nor the status has one.
 	seed    int64
 	backoff Backoff
@@ -33,44 +38,73 @@ type jobView struct {
 // there is none.
 type holding struct {
 	runner v1alpha1.RunnerBinding
+	// processStart is when the runner's present process began; nil where it does not say.
+	processStart *metav1.MicroTime
 	// assignment from the Runner's spec; nil where it was taken away.
 	assignment *v1alpha1.Assignment
 	// report from the Runner's status; nil where there is none.
 	report *v1alpha1.AssignmentReport
 }
 
-// decideJob returns the status that the job should have.
+// decideJob returns the status that the job should have. One that has ended changes no more:
+// it only notes the generation of a spec that was suspended or cancelled after the end.
 func decideJob(view jobView) v1alpha1.GenerationJobStatus {
 	d := newJobDecision(view)
+	if jobFinished(view.job) {
+		return *d.status
+	}
+	d.noteResumed()
 	switch bound := boundHolding(view.job, view.holdings); {
-	case jobFinished(view.job):
 	case endDecided(view.job):
 		d.finishOnceReleased()
-	case bound != nil && !attemptOver(view.job, bound.assignment.Attempt):
+	case suspended(view.job):
+		d.park()
+	case followed(view.job, bound):
 		d.follow(*bound)
 	default:
 		d.wait()
 	}
+	d.enterPhase()
+	d.enforceDeadlines()
 	d.summarize()
 	return *d.status
 }
 
-// jobFinished reports whether a job is terminal.
-func jobFinished(job *v1alpha1.GenerationJob) bool {
-	return meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionComplete) ||
-		meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionFailed)
+// ends are the conditions of which a terminal job has one.
+var ends = []string{v1alpha1.ConditionComplete, v1alpha1.ConditionFailed, v1alpha1.ConditionCancelled}
+
+// endOf returns the condition that makes a job terminal, nil where none does.
+func endOf(status *v1alpha1.GenerationJobStatus) *metav1.Condition {
+	for _, condition := range ends {
+		if c := meta.FindStatusCondition(status.Conditions, condition); c != nil && c.Status == metav1.ConditionTrue {
+			return c
+		}
+	}
+	return nil
 }
 
-// endDecided reports whether a job's end is recorded: no runner is to have it any more.
-func endDecided(job *v1alpha1.GenerationJob) bool {
-	return meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionSuccessCriteriaMet) ||
-		meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionFailureTarget)
+// jobFinished reports whether a job is terminal.
+func jobFinished(job *v1alpha1.GenerationJob) bool { return endOf(&job.Status) != nil }
+
+// endRecorded reports whether a status says that the job is going to be Complete or Failed.
+func endRecorded(status *v1alpha1.GenerationJobStatus) bool {
+	return meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionSuccessCriteriaMet) ||
+		meta.IsStatusConditionTrue(status.Conditions, v1alpha1.ConditionFailureTarget)
 }
+
+// endDecided reports whether no runner is to have a job any more: its end is recorded, or
+// it is cancelled, which can't be taken back.
+func endDecided(job *v1alpha1.GenerationJob) bool { return endRecorded(&job.Status) || cancelled(job) }
 
 // attemptOver reports whether the job's status says that the attempt has ended: a later
 // one began, or its failure is recorded.
 func attemptOver(job *v1alpha1.GenerationJob, attempt int32) bool {
 	return attempt < job.Status.Attempt || attempt == job.Status.Attempt && job.Status.RetryTime != nil
+}
+
+// followed reports whether the job's status follows what the runner that has it says.
+func followed(job *v1alpha1.GenerationJob, bound *holding) bool {
+	return bound != nil && !endDecided(job) && !suspended(job) && !attemptOver(job, bound.assignment.Attempt)
 }
 
 // boundHolding returns the holding whose assignment counts, nil where no runner has the
@@ -127,21 +161,31 @@ func (d *jobDecision) set(condition string, status metav1.ConditionStatus, reaso
 	setCondition(&d.status.Conditions, d.job.Generation, d.now, condition, status, reason, message)
 }
 
-// finishOnceReleased makes a decided end terminal as soon as no runner holds the job.
+// finishOnceReleased makes a decided end terminal as soon as no runner holds the job. An end
+// that was recorded before the job was cancelled stands.
 func (d *jobDecision) finishOnceReleased() {
 	if len(d.holdings) > 0 {
 		return
 	}
 	d.status.CompletionTime = new(metav1.NewTime(d.now))
-	if failure := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionFailureTarget); failure != nil {
-		d.set(v1alpha1.ConditionFailed, metav1.ConditionTrue, failure.Reason, failure.Message)
-		d.set(v1alpha1.ConditionComplete, metav1.ConditionFalse, failure.Reason, failure.Message)
-		return
-	}
+	failure := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionFailureTarget)
 	success := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionSuccessCriteriaMet)
-	d.status.Progress = v1alpha1.ProgressSucceeded
-	d.set(v1alpha1.ConditionComplete, metav1.ConditionTrue, success.Reason, success.Message)
-	d.set(v1alpha1.ConditionFailed, metav1.ConditionFalse, success.Reason, success.Message)
+	switch {
+	case failure != nil:
+		d.end(v1alpha1.ConditionFailed, failure.Reason, failure.Message)
+	case success != nil:
+		d.status.Progress = v1alpha1.ProgressSucceeded
+		d.end(v1alpha1.ConditionComplete, success.Reason, success.Message)
+	default:
+		d.end(v1alpha1.ConditionCancelled, v1alpha1.ReasonCancelled, messageCancelled)
+	}
+}
+
+// end makes the job terminal by one condition.
+func (d *jobDecision) end(condition, reason, message string) {
+	d.set(v1alpha1.ConditionComplete, metav1.ConditionFalse, reason, message)
+	d.set(v1alpha1.ConditionFailed, metav1.ConditionFalse, reason, message)
+	d.set(condition, metav1.ConditionTrue, reason, message)
 }
 
 // follow takes over what the runner that has the job says of the attempt.
@@ -159,12 +203,20 @@ func (d *jobDecision) follow(bound holding) {
 	case v1alpha1.PhaseSucceeded:
 		d.succeed()
 	case v1alpha1.PhaseFailed:
-		d.fail(ptr.Deref(report.Error, v1alpha1.AssignmentError{
+		d.fail(failureOf(bound, d.pod))
+	}
+}
+
+// failureOf is why the bound attempt failed.
+func failureOf(bound holding, pod *corev1.Pod) v1alpha1.AssignmentError {
+	if bound.report.Error == nil {
+		return v1alpha1.AssignmentError{
 			Reason:    v1alpha1.ReasonGenerationFailed,
 			Message:   "the runner did not say why the attempt failed",
 			Retryable: true,
-		}))
+		}
 	}
+	return explainCrash(bound, pod)
 }
 
 // begin records that a runner has the job for a new attempt.
@@ -173,6 +225,7 @@ func (d *jobDecision) begin(bound holding) {
 	d.status.Runner = &bound.runner
 	d.status.RetryTime = nil
 	d.status.Progress, d.status.Step, d.status.Steps = v1alpha1.ProgressPending, 0, 0
+	d.restartStages(v1alpha1.PhasePending)
 	if d.status.StartTime == nil {
 		d.status.StartTime = new(metav1.NewTime(d.now))
 	}
@@ -257,54 +310,77 @@ func (d *jobDecision) obstacle() (reason, message string) {
 		return v1alpha1.ReasonReleasing, fmt.Sprintf("runner %q has still to confirm that it let go of the job", d.holdings[0].runner.Name)
 	case d.model == nil:
 		return v1alpha1.ReasonModelNotFound, fmt.Sprintf("there is no Model %q in namespace %q", d.job.Spec.ModelRef.Name, d.job.Namespace)
+	case d.classMissing:
+		return v1alpha1.ReasonPriorityClassNotFound, fmt.Sprintf("there is no PriorityClass %q", *d.job.Spec.PriorityClassName)
 	case d.pool == nil:
 		return v1alpha1.ReasonPoolNotFound, fmt.Sprintf("there is no RunnerPool %q in namespace %q", pool, d.job.Namespace)
 	case meta.IsStatusConditionTrue(d.pool.Status.Conditions, v1alpha1.ConditionStalled):
 		stalled := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionStalled)
 		return v1alpha1.ReasonPoolInvalid, fmt.Sprintf("RunnerPool %q can't start runners: %s", pool, stalled.Message)
 	}
-	ready := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionReady)
-	most := ptr.Deref(d.pool.Spec.MaxRunners, v1alpha1.DefaultMaxRunners)
-	switch {
+	switch ready := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionReady); {
 	case ready == nil:
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q was not looked at yet", pool)
 	case ready.Status != metav1.ConditionTrue:
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q has no free runner yet: %s", pool, ready.Message)
-	case d.pool.Status.BusyRunners < most:
-		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q has not given it a runner yet (%d of at most %d are busy)", pool, d.pool.Status.BusyRunners, most)
 	}
-	return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("every runner of RunnerPool %q is busy (maxRunners is %d)", pool, most)
+	return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("no runner of RunnerPool %q is free yet (maxRunners is %d)",
+		pool, ptr.Deref(d.pool.Spec.MaxRunners, v1alpha1.DefaultMaxRunners))
 }
 
-// summarize derives the phase and the three conditions that kstatus reads.
+// summarize derives the three conditions that kstatus reads. A job that ended without
+// pictures is stalled, cancelled ones included: who waits for pictures must not take it for
+// done. A suspended one is neither stalled nor in progress, so it has none of the three.
 func (d *jobDecision) summarize() {
-	d.status.Phase = phaseOf(d.status, d.report)
-	complete := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionComplete)
-	failed := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionFailed)
-	switch {
-	case complete.Status == metav1.ConditionTrue:
-		d.set(v1alpha1.ConditionReady, metav1.ConditionTrue, complete.Reason, complete.Message)
-		meta.RemoveStatusCondition(&d.status.Conditions, v1alpha1.ConditionReconciling)
-	case failed.Status == metav1.ConditionTrue:
-		d.set(v1alpha1.ConditionReady, metav1.ConditionFalse, failed.Reason, failed.Message)
-		d.set(v1alpha1.ConditionStalled, metav1.ConditionTrue, failed.Reason, failed.Message)
-		meta.RemoveStatusCondition(&d.status.Conditions, v1alpha1.ConditionReconciling)
-	default:
+	end := endOf(d.status)
+	parked := meta.IsStatusConditionTrue(d.status.Conditions, v1alpha1.ConditionSuspended)
+	if end == nil && !parked {
 		reason, message := d.activity()
 		d.set(v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
 		d.set(v1alpha1.ConditionReconciling, metav1.ConditionTrue, reason, message)
+		return
+	}
+	meta.RemoveStatusCondition(&d.status.Conditions, v1alpha1.ConditionReconciling)
+	switch {
+	case end == nil:
+		meta.RemoveStatusCondition(&d.status.Conditions, v1alpha1.ConditionReady)
+	case end.Type == v1alpha1.ConditionComplete:
+		d.set(v1alpha1.ConditionReady, metav1.ConditionTrue, end.Reason, end.Message)
+	default:
+		reason, message := end.Reason, end.Message
+		d.set(v1alpha1.ConditionReady, metav1.ConditionFalse, reason, message)
+		d.set(v1alpha1.ConditionStalled, metav1.ConditionTrue, reason, message)
 	}
 }
 
 // activity says what goes on with a job that has not ended.
 func (d *jobDecision) activity() (reason, message string) {
-	if scheduled := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionScheduled); scheduled.Status != metav1.ConditionTrue {
+	scheduled := meta.FindStatusCondition(d.status.Conditions, v1alpha1.ConditionScheduled)
+	if scheduled.Status != metav1.ConditionTrue {
 		return scheduled.Reason, scheduled.Message
 	}
+	runner := d.status.Runner.Name
+	if why := d.released(); why != "" {
+		return v1alpha1.ReasonReleasing, fmt.Sprintf("%s; runner %q has still to confirm that it let go of the job", why, runner)
+	}
+	if d.report == nil {
+		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("runner %q has still to take the job", runner)
+	}
+	return v1alpha1.ReasonInProgress, fmt.Sprintf("%s on runner %q", d.status.Phase, runner)
+}
+
+// released says why the runner that has the job is to let go of it; empty where it is not.
+func (d *jobDecision) released() string {
 	for _, end := range []string{v1alpha1.ConditionSuccessCriteriaMet, v1alpha1.ConditionFailureTarget} {
 		if c := meta.FindStatusCondition(d.status.Conditions, end); c != nil {
-			return v1alpha1.ReasonReleasing, fmt.Sprintf("%s; runner %q has still to confirm that it let go of the job", c.Message, d.status.Runner.Name)
+			return c.Message
 		}
 	}
-	return v1alpha1.ReasonInProgress, fmt.Sprintf("%s on runner %q", d.status.Phase, d.status.Runner.Name)
+	switch {
+	case cancelled(d.job):
+		return messageCancelled
+	case suspended(d.job):
+		return messageSuspended
+	}
+	return ""
 }

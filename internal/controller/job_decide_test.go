@@ -66,12 +66,12 @@ func TestObstacles(t *testing.T) {
 		change func(*jobView)
 		want   string
 	}{
-		"a pool that did not see the job yet": {func(*jobView) {}, `False WaitingForRunner: RunnerPool "default" has not given it a runner yet (0 of at most 1 are busy)`},
-		"every runner is busy":                {func(v *jobView) { v.pool.Status.BusyRunners = 1 }, `False WaitingForRunner: every runner of RunnerPool "default" is busy (maxRunners is 1)`},
-		"no model":                            {func(v *jobView) { v.model = nil }, `False ModelNotFound: there is no Model "emoji" in namespace "studio"`},
-		"no pool":                             {func(v *jobView) { v.pool = nil }, `False PoolNotFound: there is no RunnerPool "default" in namespace "studio"`},
-		"no model and no pool":                {func(v *jobView) { v.model, v.pool = nil, nil }, `False ModelNotFound: `},
-		"an unseen pool":                      {func(v *jobView) { v.pool.Status.Conditions = nil }, `False WaitingForRunner: RunnerPool "default" was not looked at yet`},
+		"no free runner":       {func(*jobView) {}, `False WaitingForRunner: no runner of RunnerPool "default" is free yet (maxRunners is 1)`},
+		"no model":             {func(v *jobView) { v.model = nil }, `False ModelNotFound: there is no Model "emoji" in namespace "studio"`},
+		"no pool":              {func(v *jobView) { v.pool = nil }, `False PoolNotFound: there is no RunnerPool "default" in namespace "studio"`},
+		"no priority class":    {func(v *jobView) { v.job.Spec.PriorityClassName, v.classMissing = new("urgent"), true }, `False PriorityClassNotFound: there is no PriorityClass "urgent"`},
+		"no model and no pool": {func(v *jobView) { v.model, v.pool = nil, nil }, `False ModelNotFound: `},
+		"an unseen pool":       {func(v *jobView) { v.pool.Status.Conditions = nil }, `False WaitingForRunner: RunnerPool "default" was not looked at yet`},
 		"a stalled pool": {func(v *jobView) {
 			setCondition(&v.pool.Status.Conditions, 1, testNow, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonInvalidTemplate, "spec.template is wrong")
 		}, `False PoolInvalid: RunnerPool "default" can't start runners: spec.template is wrong`},

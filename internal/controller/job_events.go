@@ -32,6 +32,8 @@ const (
 	actionRetry    = "Retry"
 	actionFinish   = "Finish"
 	actionGenerate = "Generate"
+	actionSuspend  = "Suspend"
+	actionResume   = "Resume"
 )
 
 // jobEvents returns what to tell about a change of a job's status: each transition once.
@@ -50,7 +52,15 @@ func jobEvents(before, after *v1alpha1.GenerationJobStatus) []notice {
 			add(corev1.EventTypeWarning, v1alpha1.ReasonRunnerWarning, actionGenerate, warning)
 		}
 	}
+	suspended := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionSuspended)
+	if suspended != nil && suspended.Reason == v1alpha1.ReasonResumed && meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionSuspended) {
+		add(corev1.EventTypeNormal, v1alpha1.ReasonResumed, actionResume, suspended.Message)
+	}
 	switch {
+	case becameTrue(before, after, v1alpha1.ConditionSuspended):
+		add(corev1.EventTypeNormal, v1alpha1.ReasonSuspended, actionSuspend, suspended.Message)
+	case becameTrue(before, after, v1alpha1.ConditionCancelled):
+		add(corev1.EventTypeNormal, v1alpha1.ReasonCancelled, actionFinish, conditionMessage(after, v1alpha1.ConditionCancelled))
 	case becameTrue(before, after, v1alpha1.ConditionComplete):
 		add(corev1.EventTypeNormal, v1alpha1.ReasonSucceeded, actionFinish, conditionMessage(after, v1alpha1.ConditionComplete))
 	case becameTrue(before, after, v1alpha1.ConditionFailed):
@@ -69,9 +79,10 @@ func jobEvents(before, after *v1alpha1.GenerationJobStatus) []notice {
 
 // misconfigured holds the reasons to wait for that only a person can mend.
 var misconfigured = map[string]bool{
-	v1alpha1.ReasonModelNotFound: true,
-	v1alpha1.ReasonPoolNotFound:  true,
-	v1alpha1.ReasonPoolInvalid:   true,
+	v1alpha1.ReasonModelNotFound:         true,
+	v1alpha1.ReasonPoolNotFound:          true,
+	v1alpha1.ReasonPriorityClassNotFound: true,
+	v1alpha1.ReasonPoolInvalid:           true,
 }
 
 func becameTrue(before, after *v1alpha1.GenerationJobStatus, condition string) bool {

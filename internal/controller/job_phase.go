@@ -12,8 +12,8 @@ import (
 // phaseOf sums up a job's conditions and the report of its bound attempt, nil where there
 // is none. Nothing decides by the result.
 //
-// Once the end is decided, a job stays in the phase that its progress says it had reached
-// until its runner has let go of it.
+// A job that a runner has to let go of stays in the phase that its progress says it had
+// reached until the runner has done so.
 func phaseOf(status *v1alpha1.GenerationJobStatus, report *v1alpha1.AssignmentReport) v1alpha1.Phase {
 	is := func(condition string) bool { return meta.IsStatusConditionTrue(status.Conditions, condition) }
 	switch {
@@ -21,12 +21,16 @@ func phaseOf(status *v1alpha1.GenerationJobStatus, report *v1alpha1.AssignmentRe
 		return v1alpha1.PhaseSucceeded
 	case is(v1alpha1.ConditionFailed):
 		return v1alpha1.PhaseFailed
-	case is(v1alpha1.ConditionSuccessCriteriaMet), is(v1alpha1.ConditionFailureTarget):
+	case is(v1alpha1.ConditionCancelled):
+		return v1alpha1.PhaseCancelled
+	case is(v1alpha1.ConditionSuspended):
+		return v1alpha1.PhaseSuspended
+	case !is(v1alpha1.ConditionScheduled):
+		return v1alpha1.PhasePending
+	case report == nil || endRecorded(status):
 		return phaseReached(status.Progress)
-	case is(v1alpha1.ConditionScheduled) && report != nil:
-		return report.Phase
 	}
-	return v1alpha1.PhasePending
+	return report.Phase
 }
 
 // phaseReached is the phase that begins at the highest progress not above the given one.

@@ -41,7 +41,7 @@ func decideSteps(view jobView) []v1alpha1.GenerationJobStatus {
 func passedHoldings(view jobView) []holding {
 	bound := boundHolding(view.job, view.holdings)
 	if bound == nil || bound.report == nil || bound.report.Attempt != bound.assignment.Attempt ||
-		bound.report.Phase == v1alpha1.PhaseFailed || endDecided(view.job) || attemptOver(view.job, bound.assignment.Attempt) {
+		bound.report.Phase == v1alpha1.PhaseFailed || !followed(view.job, bound) {
 		return nil
 	}
 	shown := v1alpha1.ProgressPending
@@ -59,7 +59,9 @@ func passedHoldings(view jobView) []holding {
 
 // reportAt is what a report was at the entry of an earlier phase.
 func reportAt(phase v1alpha1.Phase, progress int32, now *v1alpha1.AssignmentReport) *v1alpha1.AssignmentReport {
-	report := &v1alpha1.AssignmentReport{UID: now.UID, Attempt: now.Attempt, Phase: phase, Progress: progress, Steps: now.Steps}
+	report := &v1alpha1.AssignmentReport{
+		UID: now.UID, Attempt: now.Attempt, Phase: phase, Progress: progress, Steps: now.Steps, Stages: stagesUntil(now.Stages, phase),
+	}
 	if progress >= v1alpha1.ProgressModelLoading {
 		report.PipelineHealthy = now.PipelineHealthy
 	}

@@ -18,15 +18,20 @@ const (
 	labelOutcome   = "outcome"
 	labelReason    = "reason"
 	labelState     = "state"
+	labelStage     = "stage"
 )
 
 const (
 	outcomeSucceeded = "succeeded"
 	outcomeFailed    = "failed"
+	outcomeCancelled = "cancelled"
 )
 
 // durationBuckets reach from a warm small model to a queue of hours.
 var durationBuckets = prometheus.ExponentialBuckets(0.25, 2, 17)
+
+// stageBuckets reach from a stage that had nothing to do to a queue of hours.
+var stageBuckets = prometheus.ExponentialBuckets(0.01, 2.5, 17)
 
 var (
 	jobsFinished = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -38,6 +43,12 @@ var (
 		Name: "atelier_job_attempts_failed_total",
 		Help: "Attempts that counted against a job's backoffLimit.",
 	})
+
+	stageDuration = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "atelier_job_stage_duration_seconds",
+		Help:    "Time that a job was in a stage: Pending, Initializing, ModelLoading, Generating, Saving or Suspended.",
+		Buckets: stageBuckets,
+	}, []string{labelStage})
 
 	queueDuration = prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name:    "atelier_job_queue_duration_seconds",
@@ -63,7 +74,7 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(jobsFinished, attemptsFailed, queueDuration, runDuration, poolJobs, poolRunners)
+	metrics.Registry.MustRegister(jobsFinished, attemptsFailed, queueDuration, runDuration, stageDuration, poolJobs, poolRunners)
 }
 
 // countJob records a written change of a job's status.
@@ -74,17 +85,61 @@ func countJob(job *v1alpha1.GenerationJob, before, after *v1alpha1.GenerationJob
 	if after.Failures > before.Failures {
 		attemptsFailed.Inc()
 	}
+	for _, stage := range stagesEnded(before.Stages, after.Stages) {
+		stageDuration.WithLabelValues(string(stage.Phase)).Observe(stage.EndTime.Sub(stage.StartTime.Time).Seconds())
+	}
 	if after.CompletionTime == nil || before.CompletionTime != nil {
 		return
 	}
-	outcome, reason := outcomeSucceeded, conditionReason(after, v1alpha1.ConditionComplete)
-	if becameTrue(before, after, v1alpha1.ConditionFailed) {
-		outcome = outcomeFailed
-	}
-	jobsFinished.WithLabelValues(outcome, reason).Inc()
+	end := endOf(after)
+	outcome := outcomes[end.Type]
+	jobsFinished.WithLabelValues(outcome, knownReason(end.Reason)).Inc()
 	if after.StartTime != nil {
 		runDuration.WithLabelValues(outcome).Observe(after.CompletionTime.Sub(after.StartTime.Time).Seconds())
 	}
+}
+
+// outcomes are the ends of a job by the condition that makes them.
+var outcomes = map[string]string{
+	v1alpha1.ConditionComplete:  outcomeSucceeded,
+	v1alpha1.ConditionFailed:    outcomeFailed,
+	v1alpha1.ConditionCancelled: outcomeCancelled,
+}
+
+// stagesEnded returns the stages that ended with a change. Those of an attempt that is over
+// ended when the next one began.
+func stagesEnded(before, after []v1alpha1.Stage) []v1alpha1.Stage {
+	var ended []v1alpha1.Stage
+	if open := openStage(before); open != nil && len(after) > 0 && findStage(after, open.Phase) == nil {
+		ended = append(ended, v1alpha1.Stage{Phase: open.Phase, StartTime: open.StartTime, EndTime: &after[0].StartTime})
+	}
+	for _, stage := range after {
+		was := findStage(before, stage.Phase)
+		if stage.EndTime != nil && (was == nil || was.EndTime == nil) {
+			ended = append(ended, stage)
+		}
+	}
+	return ended
+}
+
+// reasons that may be a label. Runners name reasons in their reports, and one that is not
+// what it should be could name any number of them.
+var reasons = map[string]bool{
+	v1alpha1.ReasonSucceeded: true, v1alpha1.ReasonCancelled: true,
+	v1alpha1.ReasonInvalidRequest: true, v1alpha1.ReasonModelInvalid: true, v1alpha1.ReasonModelLoadFailed: true,
+	v1alpha1.ReasonGenerationFailed: true, v1alpha1.ReasonSaveFailed: true, v1alpha1.ReasonPipelineUnhealthy: true,
+	v1alpha1.ReasonRunnerCrashed: true, v1alpha1.ReasonRunnerOutOfMemory: true, v1alpha1.ReasonRunnerLost: true,
+	v1alpha1.ReasonBackoffLimitExceeded: true, v1alpha1.ReasonDeadlineExceeded: true,
+	v1alpha1.ReasonQueueDeadlineExceeded: true, v1alpha1.ReasonLoadDeadlineExceeded: true,
+	v1alpha1.ReasonGenerateDeadlineExceeded: true, v1alpha1.ReasonSaveDeadlineExceeded: true,
+}
+
+// knownReason keeps the label's values bounded.
+func knownReason(reason string) string {
+	if reasons[reason] {
+		return reason
+	}
+	return "Other"
 }
 
 // gaugePool records a pool's written status.

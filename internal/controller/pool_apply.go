@@ -46,7 +46,7 @@ func (r *PoolReconciler) apply(ctx context.Context, view *poolView, plan *poolPl
 			return err
 		}
 	}
-	for _, pod := range slices.Concat(plan.finished, plan.remove) {
+	for _, pod := range slices.Concat(plan.finished, plan.silent, plan.remove) {
 		if err := r.delete(ctx, pod); err != nil {
 			return err
 		}
@@ -87,6 +87,9 @@ func (r *PoolReconciler) delete(ctx context.Context, object client.Object) error
 // assign writes the assignments of one Runner. The write is refused if the Runner is not
 // the one that the plan was made for.
 func (r *PoolReconciler) assign(ctx context.Context, c change, now time.Time) error {
+	if len(c.bound) > 0 {
+		defer r.Bindings.begin()()
+	}
 	for _, job := range c.bound {
 		if err := r.confirm(ctx, job, now); err != nil {
 			return err
@@ -94,7 +97,7 @@ func (r *PoolReconciler) assign(ctx context.Context, c change, now time.Time) er
 	}
 	runner := c.member.runner.DeepCopy()
 	runner.Spec.Assignments = c.member.assignments
-	if len(runner.Spec.Assignments) == 0 {
+	if c.released {
 		metav1.SetMetaDataAnnotation(&runner.ObjectMeta, v1alpha1.AnnotationIdleSince, now.UTC().Format(time.RFC3339))
 	}
 	err := r.Patch(ctx, runner, lockedPatch(c.member.runner))

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
@@ -38,9 +39,11 @@ type PoolReconciler struct {
 	Live  client.Reader
 	Clock clock.PassiveClock
 	// Image of runners whose pool names none.
-	Image string
+	Image    string
+	Bindings *Bindings
 
 	doubts doubts
+	counts lateCounts
 }
 
 // Reconcile brings one pool's runners, and their jobs, up to date.
@@ -48,6 +51,7 @@ func (r *PoolReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	var pool v1alpha1.RunnerPool
 	if err := r.Get(ctx, req.NamespacedName, &pool); err != nil {
 		forgetPool(req.NamespacedName)
+		r.counts.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	view, err := r.gather(ctx, &pool)
@@ -56,8 +60,16 @@ func (r *PoolReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	}
 	plan := decidePool(view)
 	err = r.apply(ctx, view, plan)
-	err = errors.Join(err, r.writeStatus(ctx, &pool, poolStatus(view, plan, refusal(err))))
-	return ctrl.Result{RequeueAfter: untilRecheck(plan.recheck, view.now)}, err
+	late, statusErr := r.writeStatus(ctx, &pool, poolStatus(view, plan, refusal(err)), view.now)
+	return ctrl.Result{RequeueAfter: sooner(untilRecheck(plan.recheck, view.now), late)}, errors.Join(err, statusErr)
+}
+
+// sooner returns the shorter of two waits, of which zero is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // untilRecheck turns a moment into what a reconciler returns; zero stays zero.
@@ -76,15 +88,18 @@ func (r *PoolReconciler) gather(ctx context.Context, pool *v1alpha1.RunnerPool) 
 	var jobs v1alpha1.GenerationJobList
 	var runners v1alpha1.RunnerList
 	var pods corev1.PodList
+	var classes schedulingv1.PriorityClassList
 	inNamespace := client.InNamespace(pool.Namespace)
 	if err := errors.Join(
 		r.List(ctx, &jobs, inNamespace, client.MatchingFields{activeJobsByPool: pool.Name}),
 		r.List(ctx, &runners, inNamespace, client.MatchingFields{runnersByPool: pool.Name}),
 		r.List(ctx, &pods, inNamespace, client.MatchingLabels{v1alpha1.LabelPool: pool.Name}),
+		r.List(ctx, &classes),
 	); err != nil {
 		return nil, err
 	}
 	view.jobs, view.runners, view.pods = jobs.Items, runners.Items, pods.Items
+	view.priorities = newPriorities(classes.Items)
 	if err := r.doubts.resolve(ctx, r.Live, view.runners); err != nil {
 		return nil, err
 	}
@@ -131,13 +146,22 @@ func (r *PoolReconciler) gatherGone(ctx context.Context, view *poolView) error {
 	return nil
 }
 
-// writeStatus stores the pool's status if it changed.
-func (r *PoolReconciler) writeStatus(ctx context.Context, pool *v1alpha1.RunnerPool, status v1alpha1.RunnerPoolStatus) error {
-	gaugePool(client.ObjectKeyFromObject(pool), &status)
-	if equality.Semantic.DeepEqual(pool.Status, status) {
-		return nil
+// writeStatus stores the pool's status if it changed, or returns how long that may wait.
+func (r *PoolReconciler) writeStatus(ctx context.Context, pool *v1alpha1.RunnerPool, status v1alpha1.RunnerPoolStatus, now time.Time) (time.Duration, error) {
+	key := client.ObjectKeyFromObject(pool)
+	gaugePool(key, &status)
+	if !equality.Semantic.DeepEqual(pool.Status, status) {
+		if onlyCountsDiffer(pool.Status, status) {
+			if wait := r.counts.wait(key, now); wait > 0 {
+				return wait, nil
+			}
+		}
+		before := pool.DeepCopy()
+		pool.Status = status
+		if err := r.Status().Patch(ctx, pool, lockedPatch(before)); err != nil {
+			return 0, client.IgnoreNotFound(err)
+		}
 	}
-	before := pool.DeepCopy()
-	pool.Status = status
-	return client.IgnoreNotFound(r.Status().Patch(ctx, pool, lockedPatch(before)))
+	r.counts.forget(key)
+	return 0, nil
 }

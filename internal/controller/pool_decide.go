@@ -8,6 +8,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/ptr"
 
@@ -27,19 +28,21 @@ type poolView struct {
 	// jobs of the pool that have not ended.
 	jobs []v1alpha1.GenerationJob
 	// gone are the assigned jobs that are certain not to exist any more, or to have ended.
-	gone    map[types.UID]bool
-	models  map[string]*v1alpha1.Model
-	runners []v1alpha1.Runner
-	pods    []corev1.Pod
-	now     time.Time
+	gone       map[types.UID]bool
+	models     map[string]*v1alpha1.Model
+	priorities priorities
+	runners    []v1alpha1.Runner
+	pods       []corev1.Pod
+	now        time.Time
 }
 
 // poolPlan is what to do for a pool, in the order of its fields.
 type poolPlan struct {
 	// lost Runners are deleted: their jobs are free for another runner then.
 	lost []*v1alpha1.Runner
-	// finished pods are deleted.
+	// finished pods are deleted, and silent ones, whose runners owe an answer.
 	finished []*corev1.Pod
+	silent   []*corev1.Pod
 	// mailboxes are the pods to make a Runner for.
 	mailboxes []*corev1.Pod
 	// changes are the Runners whose assignments change.
@@ -58,6 +61,8 @@ type poolPlan struct {
 // change is what becomes of the assignments of one Runner, in one write.
 type change struct {
 	member *member
+	// released means that assignments were taken from it.
+	released bool
 	// bound are the jobs that are new to it.
 	bound []*v1alpha1.GenerationJob
 }
@@ -66,11 +71,13 @@ type change struct {
 // fit the number of runners to what is left.
 func decidePool(view *poolView) *poolPlan {
 	d := newPoolDecision(view)
+	d.replaceSilent()
 	d.release()
 	if view.pool.DeletionTimestamp.IsZero() && view.invalid == nil {
 		d.bind()
 		d.scale()
 	}
+	d.plan.members = d.fleet.members
 	return d.plan
 }
 
@@ -99,7 +106,7 @@ func newPoolDecision(view *poolView) *poolDecision {
 			d.holdings[types.UID(uid)] = append(d.holdings[types.UID(uid)], h)
 		}
 	}
-	d.plan = &poolPlan{lost: d.fleet.lost, finished: d.fleet.finished, members: d.fleet.members}
+	d.plan = &poolPlan{lost: d.fleet.lost, finished: d.fleet.finished}
 	for _, m := range d.fleet.members {
 		if m.runner == nil {
 			d.plan.mailboxes = append(d.plan.mailboxes, m.pod)
@@ -121,21 +128,20 @@ func (d *poolDecision) release() {
 		kept := slices.DeleteFunc(slices.Clone(m.assignments), func(a v1alpha1.Assignment) bool { return d.over(m, &a) })
 		if len(kept) < len(m.assignments) {
 			m.assignments = kept
-			d.plan.changes = append(d.plan.changes, change{member: m})
+			d.plan.changes = append(d.plan.changes, change{member: m, released: true})
 		}
 	}
 }
 
-// over reports whether an assignment has to go: its job is gone or has its end recorded,
-// the attempt has failed, or another runner has the job.
+// over reports whether an assignment has to go: its job is gone, suspended or has its end
+// decided, the attempt has failed, or another runner has the job.
 func (d *poolDecision) over(m *member, a *v1alpha1.Assignment) bool {
 	job := d.jobByUID[a.UID]
 	if job == nil {
 		return d.gone[a.UID]
 	}
 	bound := boundHolding(job, d.holdings[a.UID])
-	return !job.DeletionTimestamp.IsZero() || endDecided(job) || attemptOver(job, a.Attempt) ||
-		bound.runner.Name != m.runner.Name
+	return !job.DeletionTimestamp.IsZero() || !followed(job, bound) || bound.runner.Name != m.runner.Name
 }
 
 // bind gives the jobs that wait to the runners that are free.
@@ -155,13 +161,15 @@ func (d *poolDecision) waiting() (map[types.UID]*v1alpha1.GenerationJob, []sched
 	for i := range d.jobs {
 		job := &d.jobs[i]
 		model := d.models[job.Spec.ModelRef.Name]
-		if model == nil || len(d.holdings[job.UID]) > 0 || !mayBegin(job, d.now) {
+		priority, classKnown := d.priorities.of(job)
+		if model == nil || !classKnown || len(d.holdings[job.UID]) > 0 || !mayBegin(job, d.now) {
 			d.recheckAtRetry(job)
 			continue
 		}
 		byUID[job.UID] = job
 		queue = append(queue, schedule.Job{
 			UID:          job.UID,
+			Priority:     priority,
 			CreationTime: job.CreationTimestamp.Time,
 			Model:        schedule.Model{UID: model.UID, Generation: model.Generation},
 		})
@@ -173,7 +181,7 @@ func (d *poolDecision) waiting() (map[types.UID]*v1alpha1.GenerationJob, []sched
 func mayBegin(job *v1alpha1.GenerationJob, now time.Time) bool {
 	seen := job.Status.Seed != nil
 	backedOff := job.Status.RetryTime != nil && now.Before(job.Status.RetryTime.Time)
-	return seen && !backedOff && job.DeletionTimestamp.IsZero() && !endDecided(job) && !jobFinished(job)
+	return seen && !backedOff && job.DeletionTimestamp.IsZero() && !suspended(job) && !endDecided(job) && !jobFinished(job)
 }
 
 // recheckAtRetry makes the plan end when the job's backoff does.
@@ -215,7 +223,9 @@ func (d *poolDecision) slots() int {
 // give adds an assignment of the job to the runner.
 func (d *poolDecision) give(m *member, job *v1alpha1.GenerationJob) {
 	model := d.models[job.Spec.ModelRef.Name]
-	m.assignments = append(slices.Clone(m.assignments), newAssignment(job, model, job.Status.Attempt+1))
+	assignment := newAssignment(job, model, job.Status.Attempt+1)
+	assignment.BindTime = new(metav1.NewMicroTime(d.now))
+	m.assignments = append(slices.Clone(m.assignments), assignment)
 	at := slices.IndexFunc(d.plan.changes, func(c change) bool { return c.member == m })
 	if at < 0 {
 		at = len(d.plan.changes)

@@ -49,7 +49,7 @@ var _ = Describe("A pool", func() {
 		))
 		waiting := sets.New("a", "b", "c").Delete(first.job(), second.job()).UnsortedList()
 		Expect(waiting).To(HaveLen(1))
-		Eventually(n.job(waiting[0])).Should(haveCondition("Scheduled", metav1.ConditionFalse, "WaitingForRunner", `every runner of RunnerPool "default" is busy (maxRunners is 2)`))
+		Eventually(n.job(waiting[0])).Should(haveCondition("Scheduled", metav1.ConditionFalse, "WaitingForRunner", `no runner of RunnerPool "default" is free yet (maxRunners is 2)`))
 
 		By("giving the third to the first that is free")
 		second.finish(second.job())

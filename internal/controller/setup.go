@@ -22,6 +22,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -87,16 +88,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 		return err
 	}
 	w := watches{mgr.GetClient()}
-	if err := setupJobs(mgr, w, options); err != nil {
+	bindings := &Bindings{}
+	if err := setupJobs(mgr, w, options, bindings); err != nil {
 		return err
 	}
-	if err := setupPools(mgr, w, options); err != nil {
+	if err := setupPools(mgr, w, options, bindings); err != nil {
 		return err
 	}
 	return setupModels(mgr)
 }
 
-func setupJobs(mgr ctrl.Manager, w watches, options Options) error {
+func setupJobs(mgr ctrl.Manager, w watches, options Options, bindings *Bindings) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("generationjob").
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentJobs}).
@@ -104,15 +106,18 @@ func setupJobs(mgr ctrl.Manager, w watches, options Options) error {
 		Watches(&v1alpha1.Model{}, enqueue(w.waitingJobs(activeJobsByModel)), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&v1alpha1.RunnerPool{}, enqueue(w.waitingJobs(activeJobsByPool)), builder.WithPredicates(changed(poolForJob))).
 		Watches(&v1alpha1.Runner{}, enqueue(w.jobsOfRunner)).
+		Watches(&schedulingv1.PriorityClass{}, w.enqueueOfClass(jobName), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(&JobReconciler{
 			Client:   mgr.GetClient(),
+			Live:     mgr.GetAPIReader(),
+			Bindings: bindings,
 			Recorder: mgr.GetEventRecorder(managedBy),
 			Clock:    clock.RealClock{},
 			Backoff:  options.Backoff,
 		})
 }
 
-func setupPools(mgr ctrl.Manager, w watches, options Options) error {
+func setupPools(mgr ctrl.Manager, w watches, options Options, bindings *Bindings) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("runnerpool").
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentPools}).
@@ -124,11 +129,13 @@ func setupPools(mgr ctrl.Manager, w watches, options Options) error {
 		Watches(&v1alpha1.GenerationJob{}, enqueue(poolOfJob), builder.WithPredicates(changed(jobForPool))).
 		Watches(&v1alpha1.Runner{}, enqueue(poolOfRunner), builder.WithPredicates(changed(runnerForPool))).
 		Watches(&v1alpha1.Model{}, enqueue(w.poolsOfModel), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&schedulingv1.PriorityClass{}, w.enqueueOfClass(poolName), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Complete(&PoolReconciler{
-			Client: mgr.GetClient(),
-			Live:   mgr.GetAPIReader(),
-			Clock:  clock.RealClock{},
-			Image:  options.RunnerImage,
+			Client:   mgr.GetClient(),
+			Live:     mgr.GetAPIReader(),
+			Clock:    clock.RealClock{},
+			Image:    options.RunnerImage,
+			Bindings: bindings,
 		})
 }
 

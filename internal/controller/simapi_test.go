@@ -21,6 +21,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -209,7 +210,8 @@ func (a *simAPI) Delete(_ context.Context, o client.Object, opts ...client.Delet
 	switch stored := a.objects[key]; {
 	case stored == nil:
 		return notFound(key)
-	case options.Preconditions != nil && *options.Preconditions.UID != stored.GetUID():
+	case options.Preconditions != nil && *options.Preconditions.UID != stored.GetUID(),
+		options.Preconditions != nil && ptr.Deref(options.Preconditions.ResourceVersion, stored.GetResourceVersion()) != stored.GetResourceVersion():
 		return conflict(key)
 	}
 	delete(a.objects, key)

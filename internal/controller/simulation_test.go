@@ -105,8 +105,12 @@ func (w *world) startManager() {
 		w.catchUp(key)
 	}
 	c := &simManager{simAPI: w.truth, world: w}
-	w.jobs = &JobReconciler{Client: c, Recorder: &events.FakeRecorder{}, Clock: w.clock, Backoff: Backoff{Base: time.Second, Max: time.Minute}}
-	w.pools = &PoolReconciler{Client: c, Live: w.truth, Clock: w.clock, Image: "runner"}
+	bindings := &Bindings{}
+	w.jobs = &JobReconciler{
+		Client: c, Live: w.truth, Recorder: &events.FakeRecorder{}, Clock: w.clock,
+		Backoff: Backoff{Base: time.Second, Max: time.Minute}, Bindings: bindings,
+	}
+	w.pools = &PoolReconciler{Client: c, Live: w.truth, Clock: w.clock, Image: "runner", Bindings: bindings}
 	w.model = &ModelReconciler{Client: c, Clock: w.clock}
 }
 

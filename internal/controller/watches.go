@@ -77,6 +77,20 @@ func (w watches) jobsOfRunner(ctx context.Context, runner *v1alpha1.Runner) name
 	return found
 }
 
+// enqueueOfClass makes an event handler for PriorityClasses, which have no namespace, from a
+// function that names an object in the namespace of a job that names the class.
+func (w watches) enqueueOfClass(of func(*v1alpha1.GenerationJob) string) handler.EventHandler {
+	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, class client.Object) []reconcile.Request {
+		found := sets.New[reconcile.Request]()
+		for _, job := range w.jobs(ctx, metav1.NamespaceAll, activeJobsByClass, class.GetName()) {
+			found.Insert(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: job.Namespace, Name: of(&job)}})
+		}
+		return found.UnsortedList()
+	})
+}
+
+func jobName(job *v1alpha1.GenerationJob) string { return job.Name }
+
 // poolsOfModel are the pools that have jobs which name the model.
 func (w watches) poolsOfModel(ctx context.Context, model client.Object) names {
 	found := names{}
@@ -117,13 +131,17 @@ func changed[T client.Object](view func(T) any) predicate.Predicate {
 // jobForPool is what a pool has to know of a job.
 func jobForPool(job *v1alpha1.GenerationJob) any {
 	return struct {
-		Seed     *int64
-		Attempt  int32
-		Retry    *metav1.Time
-		Decided  bool
-		Finished bool
-		Deleting bool
-	}{job.Status.Seed, job.Status.Attempt, job.Status.RetryTime, endDecided(job), jobFinished(job), !job.DeletionTimestamp.IsZero()}
+		Seed      *int64
+		Attempt   int32
+		Retry     *metav1.Time
+		Decided   bool
+		Suspended bool
+		Finished  bool
+		Deleting  bool
+	}{
+		job.Status.Seed, job.Status.Attempt, job.Status.RetryTime,
+		endDecided(job), suspended(job), jobFinished(job), !job.DeletionTimestamp.IsZero(),
+	}
 }
 
 // runnerForPool is what a pool has to know of a Runner.

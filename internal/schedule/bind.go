@@ -6,6 +6,7 @@
 package schedule
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -22,17 +23,23 @@ type Model struct {
 
 // Job waits for a runner.
 type Job struct {
-	UID          types.UID
+	UID types.UID
+	// Priority puts the job before all of a lower one.
+	Priority     int32
 	CreationTime time.Time
 	Model        Model
 }
 
-// compareJobs is the order of the queue: first come, first served. The uid makes it total.
+// compareJobs is the order of the queue: by priority, the highest first, and within one
+// priority first come, first served. The API keeps the second in which a job was created and
+// nothing finer, so that among the jobs of a second the uid decides: by chance, but every
+// time in the same way.
 func compareJobs(a, b Job) int {
-	if c := a.CreationTime.Compare(b.CreationTime); c != 0 {
-		return c
-	}
-	return strings.Compare(string(a.UID), string(b.UID))
+	return cmp.Or(
+		cmp.Compare(b.Priority, a.Priority),
+		a.CreationTime.Compare(b.CreationTime),
+		strings.Compare(string(a.UID), string(b.UID)),
+	)
 }
 
 // Runner can be given jobs.

@@ -1,0 +1,61 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"slices"
+	"time"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// answerTime is how long a runner may owe an answer. A runner that works answers within a
+// denoising step, and one that hangs is restarted by its liveness probe.
+const answerTime = 2 * time.Minute
+
+// replaceSilent gives up the runners that have owed an answer for too long: their process
+// hangs, or the network between them and the API server is cut. Their pods are deleted. When
+// one is gone its jobs are free again; until then it keeps them.
+func (d *poolDecision) replaceSilent() {
+	for _, m := range slices.Clone(d.fleet.members) {
+		since := m.owesSince()
+		switch {
+		case since.IsZero():
+		case d.now.Before(since.Add(answerTime)):
+			d.recheckAt(since.Add(answerTime))
+		default:
+			d.plan.silent = append(d.plan.silent, m.pod)
+			d.fleet.leave(m)
+		}
+	}
+}
+
+// leave makes a member one that is being removed.
+func (f *fleet) leave(m *member) {
+	f.members = slices.DeleteFunc(f.members, func(other *member) bool { return other == m })
+	f.leaving = append(f.leaving, m)
+}
+
+// owesSince is since when the runner has owed an answer: that it let go of a job, or that it
+// takes the one that is next. Zero where it owes none.
+func (m *member) owesSince() time.Time {
+	if m.runner == nil {
+		return time.Time{}
+	}
+	working := false
+	for _, report := range m.runner.Status.Assignments {
+		assigned := slices.ContainsFunc(m.runner.Spec.Assignments, func(a v1alpha1.Assignment) bool { return a.UID == report.UID })
+		if !assigned {
+			return m.idleSince()
+		}
+		working = working || report.Phase != v1alpha1.PhaseSucceeded && report.Phase != v1alpha1.PhaseFailed
+	}
+	for _, a := range m.runner.Spec.Assignments {
+		reported := slices.ContainsFunc(m.runner.Status.Assignments, func(r v1alpha1.AssignmentReport) bool { return r.UID == a.UID })
+		if !working && !reported && a.BindTime != nil {
+			return a.BindTime.Time
+		}
+	}
+	return time.Time{}
+}
