@@ -10,35 +10,79 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// play is a course of events with everything in it that a job can meet: success, a retry,
-// a final failure, a lost pod, a deletion.
-func play(w *world) error {
+// acts are courses of events with everything in them that a job can meet. Each begins with
+// its jobs, and ends as said.
+var acts = map[string]struct {
+	begin func(w *world)
+	ends  map[string]string
+}{
+	"failures": {
+		begin: func(w *world) {
+			for _, name := range []string{"plain", "crashed", "invalid", "moved", "deleted"} {
+				w.addJob(name, "cat", 1)
+			}
+		},
+		ends: map[string]string{
+			"plain":   "Complete Succeeded 0",
+			"crashed": "Complete Succeeded 1",
+			"invalid": "Failed InvalidRequest 1",
+			"moved":   "Complete Succeeded 0",
+		},
+	},
+	"wishes": {
+		begin: func(w *world) {
+			w.addJob("parked", "cat", 0)
+			w.addJob("cancelled", "cat", 0)
+			w.addJob("never-begun", "cat", 0, cancel)
+			w.addJob("urgent", "cat", 0, func(spec *v1alpha1.GenerationJobSpec) { spec.PriorityClassName = new("urgent") })
+			w.addJob("short-lived", "cat", 0, func(spec *v1alpha1.GenerationJobSpec) { spec.TTLSecondsAfterFinished = ptr.To[int32](30) })
+		},
+		ends: map[string]string{
+			"parked":      "Complete Succeeded 0",
+			"cancelled":   "Cancelled Cancelled 0",
+			"never-begun": "Cancelled Cancelled 0",
+			"urgent":      "Complete Succeeded 0",
+		},
+	},
+	"deadlines": {
+		begin: func(w *world) {
+			w.addJob("slow", "cat", 0, func(spec *v1alpha1.GenerationJobSpec) { spec.ActiveDeadlineSeconds = ptr.To[int64](15) })
+			w.addJob("stuck", "cat", 0, func(spec *v1alpha1.GenerationJobSpec) {
+				spec.StageDeadlines = &v1alpha1.StageDeadlines{GenerateSeconds: ptr.To[int64](60)}
+			})
+			w.addJob("urgent", "cat", 0, func(spec *v1alpha1.GenerationJobSpec) {
+				spec.PriorityClassName = new("urgent")
+				spec.StageDeadlines = &v1alpha1.StageDeadlines{QueueSeconds: ptr.To[int64](15)}
+			})
+		},
+		ends: map[string]string{
+			"slow":   "Failed DeadlineExceeded 0",
+			"stuck":  "Failed GenerateDeadlineExceeded 0",
+			"urgent": "Failed QueueDeadlineExceeded 0",
+		},
+	},
+}
+
+// play plays an act until nothing happens any more.
+func play(w *world, begin func(*world)) error {
 	w.addModel("cat")
 	w.addPool(2, 1)
-	for i := range 4 {
-		w.addJob(fmt.Sprint("job-", i), "cat", 1)
-	}
-	crashed := &v1alpha1.AssignmentError{Reason: v1alpha1.ReasonRunnerCrashed, Message: "killed", Retryable: true}
-	invalid := &v1alpha1.AssignmentError{Reason: v1alpha1.ReasonInvalidRequest, Message: "width", Retryable: false}
-	for turn := range 40 {
+	begin(w)
+	for turn := 0; turn < 70 && (turn < 4 || !w.allEnded()); turn++ {
 		w.round()
-		runners := all[*v1alpha1.Runner](w)
-		switch {
-		case turn == 5 && len(runners) > 0:
-			w.stepRunner(runners[0], crashed)
-		case turn == 7 && len(runners) > 1:
-			w.must(w.truth.Delete(w.ctx, w.alive(runners[1])))
-		case turn == 20 && len(runners) > 0:
-			w.stepRunner(runners[0], invalid)
-		case turn == 22:
-			w.must(w.truth.Delete(w.ctx, all[*v1alpha1.GenerationJob](w)[3]))
+		if turn == 3 {
+			w.addClass("urgent", 1000)
 		}
+		w.interfere()
 		if w.broken != nil {
 			return w.broken
 		}
@@ -46,32 +90,104 @@ func play(w *world) error {
 	return w.settle()
 }
 
-// TestAFaultAtEveryWrite plays the same course again and again, and each time another
-// write of the manager meets another fate.
-func TestAFaultAtEveryWrite(t *testing.T) {
-	undisturbed := newWorld(0)
-	if err := play(undisturbed); err != nil {
-		t.Fatal(err)
-	}
-	points := 0
-	for _, f := range []fate{fateLost, fateUnheard, fateConflict, fateDeath} {
-		for n := 1; n <= undisturbed.writes; n++ {
-			w := newWorld(0)
-			var met string
-			w.fault = func(i int, what string) fate {
-				if i != n {
-					return fateDone
-				}
-				met = what
-				return f
+// interfere does to jobs what they are named for, in their first attempt, while their runners
+// draw.
+func (w *world) interfere() {
+	for _, runner := range all[*v1alpha1.Runner](w) {
+		for _, report := range runner.Status.Assignments {
+			if report.Phase == v1alpha1.PhaseGenerating && report.Attempt == 1 {
+				w.strike(w.seen[report.UID].Name, runner)
 			}
-			if err := play(w); err != nil {
-				t.Errorf("write %d (%s), %v: %v", n, met, f, err)
-			}
-			points++
 		}
 	}
-	t.Logf("%d writes, %d faults", undisturbed.writes, points)
+	w.changeJobIn(v1alpha1.PhaseSuspended, resume)
+}
+
+func (w *world) strike(job string, runner *v1alpha1.Runner) {
+	switch job {
+	case "crashed":
+		w.stepRunner(runner, &v1alpha1.AssignmentError{Reason: v1alpha1.ReasonRunnerCrashed, Message: "killed", Retryable: true})
+	case "invalid":
+		w.stepRunner(runner, &v1alpha1.AssignmentError{Reason: v1alpha1.ReasonInvalidRequest, Message: "width", Retryable: false})
+	case "moved":
+		w.must(w.truth.Delete(w.ctx, w.alive(runner)))
+	case "stuck":
+		w.hung[runner.Spec.PodUID] = true
+	case "parked":
+		w.changeJob(job, suspend)
+	case "cancelled":
+		w.changeJob(job, cancel)
+	case "deleted":
+		w.dropNamed(job)
+	}
+}
+
+// changeJobIn lets a user change the jobs in a phase.
+func (w *world) changeJobIn(phase v1alpha1.Phase, change func(*v1alpha1.GenerationJobSpec)) {
+	for _, job := range all[*v1alpha1.GenerationJob](w) {
+		if job.Status.Phase == phase {
+			w.changeJob(job.Name, change)
+		}
+	}
+}
+
+// dropNamed lets a user delete a job, if it still exists.
+func (w *world) dropNamed(name string) {
+	var job v1alpha1.GenerationJob
+	if w.truth.Get(w.ctx, client.ObjectKey{Namespace: simNamespace, Name: name}, &job) == nil {
+		w.dropJob(&job)
+	}
+}
+
+// ends says how each job has ended, with its failures that count.
+func (w *world) ends() map[string]string {
+	ends := map[string]string{}
+	for _, job := range stored[*v1alpha1.GenerationJob](w) {
+		if end := endOf(&job.Status); end != nil {
+			ends[job.Name] = fmt.Sprintf("%s %s %d", end.Type, end.Reason, job.Status.Failures)
+		}
+	}
+	return ends
+}
+
+// TestAFaultAtEveryWrite plays the same acts again and again, and each time another write of
+// the manager meets another fate.
+func TestAFaultAtEveryWrite(t *testing.T) {
+	for name, act := range acts {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			undisturbed := newWorld(0)
+			if err := play(undisturbed, act.begin); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(act.ends, undisturbed.ends()); diff != "" {
+				t.Fatalf("ends (-want +got):\n%s", diff)
+			}
+			points := 0
+			for _, f := range []fate{fateLost, fateUnheard, fateConflict, fateDeath} {
+				for n := 1; n <= undisturbed.writes; n++ {
+					if met, err := disturbed(act.begin, n, f); err != nil {
+						t.Errorf("write %d (%s), %v: %v", n, met, f, err)
+					}
+					points++
+				}
+			}
+			t.Logf("%d writes, %d faults", undisturbed.writes, points)
+		})
+	}
+}
+
+// disturbed plays an act in which the n-th write meets a fate. It returns what that write was.
+func disturbed(begin func(*world), n int, f fate) (met string, err error) {
+	w := newWorld(0)
+	w.fault = func(i int, what string) fate {
+		if i != n {
+			return fateDone
+		}
+		met = what
+		return f
+	}
+	return met, play(w, begin)
 }
 
 // TestAnUnheardBindingIsNotRepeated binds a job by a write that succeeds and says it did
@@ -185,10 +301,11 @@ func TestSimulatedChaos(t *testing.T) {
 	t.Logf("%d worlds of %d steps, %d writes of the manager", seeds, steps, writes)
 }
 
-// addMissing creates the model that jobs may wait for.
+// addMissing creates the model and the priority class that jobs may wait for.
 func (w *world) addMissing() {
 	if !slices.ContainsFunc(all[*v1alpha1.Model](w), func(m *v1alpha1.Model) bool { return m.Name == "dog" }) {
 		w.addModel("dog")
+		w.addClass("urgent", 1000)
 	}
 }
 
@@ -203,7 +320,7 @@ func (w *world) happen(step int) {
 	switch w.random.IntN(20) {
 	case 0:
 		if len(all[*v1alpha1.GenerationJob](w)) < 8 {
-			w.addJob(fmt.Sprint("job-", step), []string{"cat", "dog"}[w.random.IntN(2)], w.random.Int32N(3))
+			w.addJob(fmt.Sprint("job-", step), []string{"cat", "dog"}[w.random.IntN(2)], w.random.Int32N(3), w.drawSpec)
 		}
 	case 1:
 		w.disturb()
@@ -234,6 +351,25 @@ func pick[T any](w *world, from []T) (T, bool) {
 	return from[w.random.IntN(len(from))], true
 }
 
+// drawSpec asks for some of what a spec can ask for. Every stage is bounded, so that a runner
+// that hangs is found out.
+func (w *world) drawSpec(spec *v1alpha1.GenerationJobSpec) {
+	seconds := func() *int64 { return ptr.To(60 + w.random.Int64N(600)) }
+	spec.StageDeadlines = &v1alpha1.StageDeadlines{LoadSeconds: seconds(), GenerateSeconds: seconds(), SaveSeconds: seconds()}
+	switch w.random.IntN(8) {
+	case 0:
+		suspend(spec)
+	case 1:
+		spec.StageDeadlines.QueueSeconds = ptr.To(1 + w.random.Int64N(60))
+	case 2:
+		spec.ActiveDeadlineSeconds = ptr.To(1 + w.random.Int64N(60))
+	case 3:
+		spec.TTLSecondsAfterFinished = ptr.To(w.random.Int32N(60))
+	case 4:
+		spec.PriorityClassName = new("urgent")
+	}
+}
+
 // drawFailure is mostly none.
 func (w *world) drawFailure() *v1alpha1.AssignmentError {
 	switch w.random.IntN(30) {
@@ -249,7 +385,7 @@ func (w *world) drawFailure() *v1alpha1.AssignmentError {
 
 // disturb is what the outside does to a cluster.
 func (w *world) disturb() {
-	switch w.random.IntN(6) {
+	switch w.random.IntN(11) {
 	case 0:
 		if pod, ok := pick(w, all[*corev1.Pod](w)); ok {
 			w.must(w.truth.Delete(w.ctx, pod))
@@ -261,7 +397,7 @@ func (w *world) disturb() {
 		}
 	case 2:
 		if job, ok := pick(w, all[*v1alpha1.GenerationJob](w)); ok {
-			w.must(w.truth.Delete(w.ctx, job))
+			w.dropJob(job)
 		}
 	case 3:
 		w.startManager()
@@ -269,6 +405,16 @@ func (w *world) disturb() {
 		w.addMissing()
 	case 5:
 		w.crash()
+	case 6:
+		// One that hangs before it is ready is for the kubelet's probes to find.
+		if runner, ok := pick(w, all[*v1alpha1.Runner](w)); ok && len(runner.Status.Conditions) > 0 {
+			w.hung[runner.Spec.PodUID] = true
+		}
+	default:
+		if job, ok := pick(w, all[*v1alpha1.GenerationJob](w)); ok {
+			change, _ := pick(w, []func(*v1alpha1.GenerationJobSpec){suspend, suspend, resume, resume, cancel})
+			w.changeJob(job.Name, change)
+		}
 	}
 }
 

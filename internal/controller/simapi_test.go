@@ -5,6 +5,7 @@ package controller
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -107,7 +108,7 @@ func (s simStore) keys() []simKey {
 }
 
 func compareKeys(a, b simKey) int {
-	return strings.Compare(a.kind.Kind+"/"+a.name.Name, b.kind.Kind+"/"+b.name.Name)
+	return cmp.Or(strings.Compare(a.kind.Kind, b.kind.Kind), strings.Compare(a.name.Name, b.name.Name))
 }
 
 // matches applies labels and the indexes of the real cache.

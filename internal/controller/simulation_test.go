@@ -14,6 +14,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -54,7 +55,15 @@ type world struct {
 	ended map[types.UID]v1alpha1.GenerationJobStatus
 	// progress keeps the furthest point that each job's attempt showed.
 	progress map[string]int32
-	broken   error
+	// seen keeps each job as it was at the last check.
+	seen map[types.UID]*v1alpha1.GenerationJob
+	// dropped are the jobs that a user deleted.
+	dropped map[types.UID]bool
+	// hung are the pods whose process does nothing any more.
+	hung map[types.UID]bool
+	// reports counts what runners wrote.
+	reports int
+	broken  error
 }
 
 // fate is what becomes of a write.
@@ -92,6 +101,9 @@ func newWorld(seed uint64) *world {
 		fault:    func(int, string) fate { return fateDone },
 		ended:    map[types.UID]v1alpha1.GenerationJobStatus{},
 		progress: map[string]int32{},
+		seen:     map[types.UID]*v1alpha1.GenerationJob{},
+		dropped:  map[types.UID]bool{},
+		hung:     map[types.UID]bool{},
 	}
 	w.truth = &simAPI{clock: w.clock, objects: simStore{}}
 	w.startManager()
@@ -220,13 +232,22 @@ func (w *world) workload() []client.Object {
 	return objects
 }
 
-// all returns copies of the objects of one kind that the API server has.
-func all[T client.Object](w *world) []T {
+// stored returns the objects of one kind that the API server has, to look at.
+func stored[T client.Object](w *world) []T {
 	var objects []T
 	for _, key := range w.truth.objects.keys() {
 		if o, ok := w.truth.objects[key].(T); ok {
-			objects = append(objects, o.DeepCopyObject().(T))
+			objects = append(objects, o)
 		}
+	}
+	return objects
+}
+
+// all returns copies of the objects of one kind that the API server has, to change.
+func all[T client.Object](w *world) []T {
+	objects := stored[T](w)
+	for i, o := range objects {
+		objects[i] = o.DeepCopyObject().(T)
 	}
 	return objects
 }
@@ -246,7 +267,7 @@ func (w *world) collectGarbage() {
 
 // alive returns a Runner's pod, nil where it runs no more.
 func (w *world) alive(runner *v1alpha1.Runner) *corev1.Pod {
-	for _, pod := range all[*corev1.Pod](w) {
+	for _, pod := range stored[*corev1.Pod](w) {
 		if pod.UID == runner.Spec.PodUID && !podFinished(pod) {
 			return pod
 		}
@@ -256,7 +277,7 @@ func (w *world) alive(runner *v1alpha1.Runner) *corev1.Pod {
 
 // stepRunner lets one runner's process do the next thing it would do.
 func (w *world) stepRunner(runner *v1alpha1.Runner, failure *v1alpha1.AssignmentError) {
-	if w.alive(runner) == nil {
+	if w.alive(runner) == nil || w.hung[runner.Spec.PodUID] {
 		return
 	}
 	status, before := &runner.Status, runner.Status.DeepCopy()
@@ -271,48 +292,89 @@ func (w *world) stepRunner(runner *v1alpha1.Runner, failure *v1alpha1.Assignment
 			status.Assignments = append(status.Assignments, v1alpha1.AssignmentReport{UID: a.UID, Attempt: a.Attempt})
 		}
 		if report := &status.Assignments[at]; report.Phase != v1alpha1.PhaseSucceeded && report.Phase != v1alpha1.PhaseFailed {
-			advance(report, a, failure)
+			warm := status.Model != nil && status.Model.UID == a.Model.UID
+			w.advance(report, a, warm, failure)
 			status.Model = &v1alpha1.LoadedModel{Name: a.Model.Name, UID: a.Model.UID, Generation: a.Model.Generation}
 			break
 		}
 	}
 	if !reflect.DeepEqual(before, status) {
 		w.must(w.truth.Status().Update(w.ctx, runner))
+		w.reports++
 		w.check()
 	}
 }
 
-// advance moves a report on by one phase, or to Failed.
-func advance(report *v1alpha1.AssignmentReport, a v1alpha1.Assignment, failure *v1alpha1.AssignmentError) {
-	if failure != nil {
-		report.Phase, report.Error = v1alpha1.PhaseFailed, failure
-		return
+// advance moves a report on by one phase, or to Failed. A runner that has the model loaded
+// begins with Generating.
+func (w *world) advance(report *v1alpha1.AssignmentReport, a v1alpha1.Assignment, warm bool, failure *v1alpha1.AssignmentError) {
+	enter := func(phase v1alpha1.Phase, progress int32) {
+		closeStage(report.Stages, w.clock.Now())
+		report.Phase, report.Progress = phase, progress
+		if slices.Contains(runnerPhases, phase) {
+			report.Stages = append(report.Stages, v1alpha1.Stage{Phase: phase, StartTime: metav1.NewMicroTime(w.clock.Now())})
+		}
+		report.ModelLoaded = progress >= v1alpha1.ProgressGenerating
 	}
-	switch report.Phase {
-	case "":
-		report.Phase, report.Progress = v1alpha1.PhaseInitializing, v1alpha1.ProgressInitializing
-	case v1alpha1.PhaseInitializing:
-		report.Phase, report.Progress = v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading
-	case v1alpha1.PhaseModelLoading:
-		report.Phase, report.Progress, report.ModelLoaded = v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating, true
-	case v1alpha1.PhaseGenerating:
-		report.Phase, report.Progress = v1alpha1.PhaseSaving, v1alpha1.ProgressSaving
+	switch {
+	case failure != nil:
+		enter(v1alpha1.PhaseFailed, report.Progress)
+		report.Error = failure
+	case report.Phase == "" && warm:
+		enter(v1alpha1.PhaseInitializing, v1alpha1.ProgressInitializing)
+		enter(v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading)
+		enter(v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating)
+	case report.Phase == "":
+		enter(v1alpha1.PhaseInitializing, v1alpha1.ProgressInitializing)
+	case report.Phase == v1alpha1.PhaseInitializing:
+		enter(v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading)
+	case report.Phase == v1alpha1.PhaseModelLoading:
+		enter(v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating)
+	case report.Phase == v1alpha1.PhaseGenerating:
+		enter(v1alpha1.PhaseSaving, v1alpha1.ProgressSaving)
 	default:
-		report.Phase, report.Progress = v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded
+		enter(v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded)
 		report.Outputs = []v1alpha1.Output{{Seed: a.Seed, Path: string(a.UID), SHA256: fmt.Sprint(a.Seed)}}
 	}
 }
 
 // addJob lets a user ask for a picture.
-func (w *world) addJob(name, model string, backoffLimit int32) {
-	w.must(w.truth.Create(w.ctx, &v1alpha1.GenerationJob{
+func (w *world) addJob(name, model string, backoffLimit int32, change ...func(*v1alpha1.GenerationJobSpec)) {
+	job := &v1alpha1.GenerationJob{
 		ObjectMeta: metav1.ObjectMeta{Namespace: simNamespace, Name: name},
 		Spec: v1alpha1.GenerationJobSpec{
 			ModelRef:     v1alpha1.ObjectReference{Name: model},
 			Prompt:       "a red apple",
 			BackoffLimit: &backoffLimit,
 		},
-	}))
+	}
+	for _, c := range change {
+		c(&job.Spec)
+	}
+	w.must(w.truth.Create(w.ctx, job))
+}
+
+// changeJob lets a user change what can be changed of a job.
+func (w *world) changeJob(name string, change func(*v1alpha1.GenerationJobSpec)) {
+	var job v1alpha1.GenerationJob
+	if w.truth.Get(w.ctx, types.NamespacedName{Namespace: simNamespace, Name: name}, &job) == nil {
+		change(&job.Spec)
+		w.must(w.truth.Update(w.ctx, &job))
+	}
+}
+
+// dropJob lets a user delete a job.
+func (w *world) dropJob(job *v1alpha1.GenerationJob) {
+	w.dropped[job.UID] = true
+	w.must(w.truth.Delete(w.ctx, job))
+}
+
+func suspend(spec *v1alpha1.GenerationJobSpec) { spec.Suspend = new(true) }
+func resume(spec *v1alpha1.GenerationJobSpec)  { spec.Suspend = nil }
+func cancel(spec *v1alpha1.GenerationJobSpec)  { spec.Cancel = new(true) }
+
+func (w *world) addClass(name string, value int32) {
+	w.must(w.truth.Create(w.ctx, &schedulingv1.PriorityClass{ObjectMeta: metav1.ObjectMeta{Name: name}, Value: value}))
 }
 
 func (w *world) addModel(name string) {
@@ -345,7 +407,7 @@ func (w *world) check() {
 func (w *world) checkRunners() error {
 	slots := int(*w.thePool().Spec.Slots)
 	assigned := map[types.UID]string{}
-	for _, runner := range all[*v1alpha1.Runner](w) {
+	for _, runner := range stored[*v1alpha1.Runner](w) {
 		if n := len(runner.Spec.Assignments); n > slots {
 			return fmt.Errorf("runner %s has %d assignments of %d", runner.Name, n, slots)
 		}
@@ -362,7 +424,14 @@ func (w *world) checkRunners() error {
 // checkJobs: a terminal job holds no runner and never changes, and progress never goes
 // down within an attempt.
 func (w *world) checkJobs() error {
-	for _, job := range all[*v1alpha1.GenerationJob](w) {
+	if err := w.checkGone(); err != nil {
+		return err
+	}
+	for _, job := range stored[*v1alpha1.GenerationJob](w) {
+		if err := w.checkJob(job, w.seen[job.UID]); err != nil {
+			return fmt.Errorf("job %s: %w", job.Name, err)
+		}
+		w.seen[job.UID] = job
 		key := fmt.Sprint(job.UID, "/", job.Status.Attempt)
 		if job.Status.Progress < w.progress[key] {
 			return fmt.Errorf("progress of %s went from %d down to %d", key, w.progress[key], job.Status.Progress)
@@ -378,8 +447,69 @@ func (w *world) checkJobs() error {
 			if err := w.checkEnd(job); err != nil {
 				return err
 			}
-		case !reflect.DeepEqual(ended, job.Status):
+		case !reflect.DeepEqual(ended, asObserved(job.Status, ended.ObservedGeneration)):
 			return fmt.Errorf("job %s changed after its end", job.Name)
+		}
+	}
+	return nil
+}
+
+// asObserved is a status as if it spoke of another generation of the spec.
+func asObserved(status v1alpha1.GenerationJobStatus, generation int64) v1alpha1.GenerationJobStatus {
+	status = *status.DeepCopy()
+	status.ObservedGeneration = generation
+	for i := range status.Conditions {
+		status.Conditions[i].ObservedGeneration = generation
+	}
+	return status
+}
+
+// checkGone: the manager deletes no job but one whose time to live is over.
+func (w *world) checkGone() error {
+	exists := map[types.UID]bool{}
+	for _, job := range stored[*v1alpha1.GenerationJob](w) {
+		exists[job.UID] = true
+	}
+	for uid, job := range w.seen {
+		if exists[uid] || w.dropped[uid] {
+			continue
+		}
+		if expiry, expires := expiryOf(job); !expires || w.clock.Now().Before(expiry) {
+			return fmt.Errorf("job %s was deleted at %v; expires %t, at %v", job.Name, w.clock.Now(), expires, expiry)
+		}
+	}
+	return nil
+}
+
+// checkJob: the seed stays, stages follow one another, and a job that becomes Suspended is
+// in no runner's hands.
+func (w *world) checkJob(job, before *v1alpha1.GenerationJob) error {
+	if before == nil {
+		before = &v1alpha1.GenerationJob{}
+	}
+	if seed := before.Status.Seed; seed != nil && *seed != *job.Status.Seed {
+		return fmt.Errorf("the seed went from %d to %d", *seed, *job.Status.Seed)
+	}
+	if becameTrue(&before.Status, &job.Status, v1alpha1.ConditionSuspended) {
+		for _, runner := range stored[*v1alpha1.Runner](w) {
+			if _, held := holdingOf(runner, job.UID); held {
+				return fmt.Errorf("it is Suspended while runner %s holds it", runner.Name)
+			}
+		}
+	}
+	return checkStages(&job.Status)
+}
+
+// checkStages: each stage begins when the one before it ends, and only the last one lasts.
+func checkStages(status *v1alpha1.GenerationJobStatus) error {
+	for i, stage := range status.Stages {
+		switch last := i == len(status.Stages)-1; {
+		case stage.EndTime == nil && (!last || endOf(status) != nil):
+			return fmt.Errorf("stage %s has no end: %v", stage.Phase, status.Stages)
+		case stage.EndTime != nil && stage.EndTime.Time.Before(stage.StartTime.Time):
+			return fmt.Errorf("stage %s ends before it begins: %v", stage.Phase, status.Stages)
+		case i > 0 && !stage.StartTime.Equal(status.Stages[i-1].EndTime):
+			return fmt.Errorf("stage %s does not follow the one before it: %v", stage.Phase, status.Stages)
 		}
 	}
 	return nil
@@ -387,7 +517,7 @@ func (w *world) checkJobs() error {
 
 // checkEnd: what a job must be when it becomes terminal.
 func (w *world) checkEnd(job *v1alpha1.GenerationJob) error {
-	for _, runner := range all[*v1alpha1.Runner](w) {
+	for _, runner := range stored[*v1alpha1.Runner](w) {
 		if _, held := holdingOf(runner, job.UID); held {
 			return fmt.Errorf("job %s ended while runner %s held it", job.Name, runner.Name)
 		}
@@ -397,15 +527,17 @@ func (w *world) checkEnd(job *v1alpha1.GenerationJob) error {
 		return fmt.Errorf("job %s failed %d times with a limit of %d", job.Name, status.Failures, *job.Spec.BackoffLimit)
 	case status.Phase == v1alpha1.PhaseSucceeded && (len(status.Outputs) != 1 || status.Outputs[0].Seed != *status.Seed || status.Progress != 100):
 		return fmt.Errorf("job %s succeeded with %+v", job.Name, status)
-	case status.Phase == v1alpha1.PhaseFailed && meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled) == nil:
-		return fmt.Errorf("job %s failed without being stalled", job.Name)
+	case status.Phase != v1alpha1.PhaseSucceeded && meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionStalled) == nil:
+		return fmt.Errorf("job %s is %s without being stalled", job.Name, status.Phase)
+	case status.Phase == v1alpha1.PhaseCancelled && !cancelled(job):
+		return fmt.Errorf("job %s is cancelled without having been asked to", job.Name)
 	}
 	return nil
 }
 
 // checkPods: never above the maximum.
 func (w *world) checkPods() error {
-	if n, most := len(all[*corev1.Pod](w)), int(*w.thePool().Spec.MaxRunners); n > most {
+	if n, most := len(stored[*corev1.Pod](w)), int(*w.thePool().Spec.MaxRunners); n > most {
 		return fmt.Errorf("there are %d pods, above the maximum %d", n, most)
 	}
 	return nil
@@ -421,7 +553,10 @@ func (w *world) thePool() *v1alpha1.RunnerPool {
 // settle lets everything go well until nothing changes any more.
 func (w *world) settle() error {
 	w.fault = func(int, string) fate { return fateDone }
-	for range 60 {
+	for _, job := range all[*v1alpha1.GenerationJob](w) {
+		w.changeJob(job.Name, resume)
+	}
+	for range 80 {
 		before := w.writes
 		w.round()
 		if w.broken != nil {
@@ -450,7 +585,7 @@ func (w *world) round() {
 }
 
 func (w *world) allEnded() bool {
-	return !slices.ContainsFunc(all[*v1alpha1.GenerationJob](w), func(job *v1alpha1.GenerationJob) bool { return !jobFinished(job) })
+	return !slices.ContainsFunc(stored[*v1alpha1.GenerationJob](w), func(job *v1alpha1.GenerationJob) bool { return !jobFinished(job) })
 }
 
 // checkRest: what is left when all jobs have ended.
