@@ -154,7 +154,7 @@ func (a *Agent) act() {
 	if len(d.drop) == 0 && len(d.crashed) == 0 && d.take == nil {
 		return
 	}
-	edit := a.ledger.edit(now, func(s *v1alpha1.RunnerStatus) { record(s, d) })
+	edit := a.ledger.edit(now, func(s *v1alpha1.RunnerStatus) { record(s, d, a.clock.Now()) })
 	for _, k := range d.crashed {
 		a.log.Warn("Assignment was cut short by the end of an earlier process", "jobUID", k.uid, "attempt", k.attempt)
 		a.metrics.ended(crashed())
@@ -179,15 +179,15 @@ func (a *Agent) situation() situation {
 }
 
 // record writes a decision into the reports.
-func record(s *v1alpha1.RunnerStatus, d decision) {
+func record(s *v1alpha1.RunnerStatus, d decision, at time.Time) {
 	for _, k := range d.drop {
 		dropReport(s, k)
 	}
 	for _, k := range d.crashed {
-		fail(findReport(s, k), crashed())
+		fail(findReport(s, k), crashed(), at)
 	}
 	if d.take != nil {
-		s.Assignments = append(s.Assignments, newReport(d.take))
+		s.Assignments = append(s.Assignments, newReport(d.take, at))
 	}
 }
 

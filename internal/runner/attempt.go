@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
@@ -30,14 +31,18 @@ type end struct {
 }
 
 // take makes an assignment the current one. Its work begins when the API server has its
-// report, which is the given edit.
+// report, which is the given edit or a later one.
 func (a *Agent) take(assignment *v1alpha1.Assignment, reported int64) {
 	log := a.log.With("job", assignment.JobName, "jobUID", assignment.UID, "attempt", assignment.Attempt)
 	log.Info("Assignment taken", "model", assignment.Model.Name)
 	ctx, cancel := context.WithCancelCause(context.Background())
+	w := &work{bench: a.bench, assignment: assignment.DeepCopy(), log: log}
+	if w.begin() {
+		reported = w.skipLoading()
+	}
 	a.current = &attempt{
 		key:      keyOf(assignment),
-		work:     &work{bench: a.bench, assignment: assignment.DeepCopy(), log: log},
+		work:     w,
 		reported: reported,
 		ctx:      ctx,
 		cancel:   cancel,
@@ -92,7 +97,7 @@ func (a *Agent) finish(e end) {
 	}
 	a.ledger.edit(now, func(s *v1alpha1.RunnerStatus) {
 		a.mirror(s)
-		conclude(s, current.key, e)
+		conclude(s, current.key, e, a.clock.Now())
 	})
 	a.metrics.ended(e.err)
 	logEnd(current.work.log, e)
@@ -117,7 +122,7 @@ func (a *Agent) mirror(s *v1alpha1.RunnerStatus) {
 }
 
 // conclude ends or drops the report on an attempt.
-func conclude(s *v1alpha1.RunnerStatus, k key, e end) {
+func conclude(s *v1alpha1.RunnerStatus, k key, e end, at time.Time) {
 	report := findReport(s, k)
 	if report == nil {
 		return
@@ -125,9 +130,9 @@ func conclude(s *v1alpha1.RunnerStatus, k key, e end) {
 	var f *failure
 	switch {
 	case e.err == nil:
-		succeed(report, e.outputs)
+		succeed(report, e.outputs, at)
 	case errors.As(e.err, &f):
-		fail(report, f)
+		fail(report, f, at)
 	default:
 		dropReport(s, k)
 	}

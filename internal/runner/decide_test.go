@@ -152,7 +152,7 @@ func settle(t *testing.T, s situation) {
 			return
 		}
 		status := &v1alpha1.RunnerStatus{Assignments: s.reports}
-		record(status, d)
+		record(status, d, time.Time{})
 		if s.running != (key{}) {
 			findReport(status, s.running).Phase = v1alpha1.PhaseSucceeded
 			s.running = key{}

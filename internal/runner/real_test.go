@@ -69,7 +69,7 @@ func TestRealPipeline(t *testing.T) {
 
 	c.assign(assignment("b", 1, "tiny"))
 	second := c.awaitPhase("b", v1alpha1.PhaseSucceeded)
-	c.Eventually(func() []string { return c.seen.phases("b") }).Should(ContainElements(jobPhases))
+	c.Eventually(func() []string { return c.seen.phases("b") }).Should(ContainElements(warmPhases))
 	c.Expect(second.Outputs[0].SHA256).To(Equal(first.Outputs[0].SHA256), "the same seed gives the same bytes")
 	c.Expect(c.status().Model).To(Equal(status.Model), "it was not loaded again")
 

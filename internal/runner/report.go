@@ -5,8 +5,10 @@ package runner
 
 import (
 	"slices"
+	"time"
 	"unicode/utf8"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
@@ -31,13 +33,10 @@ func keyOf(a *v1alpha1.Assignment) key             { return key{uid: a.UID, atte
 func keyOfReport(r *v1alpha1.AssignmentReport) key { return key{uid: r.UID, attempt: r.Attempt} }
 
 // newReport is the first thing said of an assignment that is taken.
-func newReport(a *v1alpha1.Assignment) v1alpha1.AssignmentReport {
-	return v1alpha1.AssignmentReport{
-		UID:      a.UID,
-		Attempt:  a.Attempt,
-		Phase:    v1alpha1.PhaseInitializing,
-		Progress: v1alpha1.ProgressInitializing,
-	}
+func newReport(a *v1alpha1.Assignment, at time.Time) v1alpha1.AssignmentReport {
+	r := v1alpha1.AssignmentReport{UID: a.UID, Attempt: a.Attempt}
+	advance(&r, v1alpha1.PhaseInitializing, v1alpha1.ProgressInitializing, at)
+	return r
 }
 
 // findReport gives the report on an attempt, or nil.
@@ -59,10 +58,25 @@ func ended(r *v1alpha1.AssignmentReport) bool {
 	return r.Phase == v1alpha1.PhaseSucceeded || r.Phase == v1alpha1.PhaseFailed
 }
 
-// advance moves a report on to a phase. Progress never goes down.
-func advance(r *v1alpha1.AssignmentReport, phase v1alpha1.Phase, progress int32) {
+// advance moves a report on to a phase. Progress never goes down. A phase that comes again,
+// as loading does where the pipeline has to be mended, has the times of the last time.
+func advance(r *v1alpha1.AssignmentReport, phase v1alpha1.Phase, progress int32, at time.Time) {
 	r.Phase = phase
 	r.Progress = max(r.Progress, progress)
+	if again := slices.IndexFunc(r.Stages, func(s v1alpha1.Stage) bool { return s.Phase == phase }); again >= 0 {
+		r.Stages = r.Stages[:again]
+	}
+	closeStage(r, at)
+	if !ended(r) {
+		r.Stages = append(r.Stages, v1alpha1.Stage{Phase: phase, StartTime: metav1.NewMicroTime(at)})
+	}
+}
+
+// closeStage ends the stage that lasts, if there is one.
+func closeStage(r *v1alpha1.AssignmentReport, at time.Time) {
+	if n := len(r.Stages); n > 0 && r.Stages[n-1].EndTime == nil {
+		r.Stages[n-1].EndTime = new(metav1.NewMicroTime(at))
+	}
 }
 
 // stepped records that done of total denoising steps are done.
@@ -81,14 +95,14 @@ func generatingProgress(done, total int) int32 {
 }
 
 // succeed ends a report with its outputs.
-func succeed(r *v1alpha1.AssignmentReport, outputs []v1alpha1.Output) {
-	advance(r, v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded)
+func succeed(r *v1alpha1.AssignmentReport, outputs []v1alpha1.Output, at time.Time) {
+	advance(r, v1alpha1.PhaseSucceeded, v1alpha1.ProgressSucceeded, at)
 	r.Outputs = outputs
 }
 
 // fail ends a report with an error.
-func fail(r *v1alpha1.AssignmentReport, f *failure) {
-	r.Phase = v1alpha1.PhaseFailed
+func fail(r *v1alpha1.AssignmentReport, f *failure, at time.Time) {
+	advance(r, v1alpha1.PhaseFailed, r.Progress, at)
 	r.Error = &v1alpha1.AssignmentError{
 		Reason:    f.reason,
 		Message:   clip(f.message, maxMessage),

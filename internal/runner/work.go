@@ -46,6 +46,10 @@ type work struct {
 	*bench
 	assignment *v1alpha1.Assignment
 	log        *slog.Logger
+	// health of the pipeline when the assignment was taken.
+	health pipeline.Health
+	// warm means that the pipeline was healthy then, with the model loaded.
+	warm bool
 }
 
 // run does the work. The error is a *failure, or the cause of ctx once that is done.
@@ -96,7 +100,7 @@ func (w *work) computeEmbedding(ctx context.Context) error {
 // generate draws the pictures and reports each call of the network. How many there will be
 // is known to the pipeline, which says so before the first.
 func (w *work) generate(ctx context.Context) ([]pipeline.Picture, error) {
-	if err := w.enter(ctx, v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating, nil); err != nil {
+	if err := w.enterGenerating(ctx); err != nil {
 		return nil, err
 	}
 	defer w.metrics.stage(v1alpha1.PhaseGenerating, w.clock)()
@@ -114,10 +118,18 @@ func (w *work) generate(ctx context.Context) ([]pipeline.Picture, error) {
 	return result.Pictures, nil
 }
 
+// enterGenerating reports that the model is loaded, unless the first report said so.
+func (w *work) enterGenerating(ctx context.Context) error {
+	if w.warm {
+		return nil
+	}
+	return w.enter(ctx, v1alpha1.PhaseGenerating, v1alpha1.ProgressGenerating, nil)
+}
+
 // step reports a denoising step. It never waits for the API server: a step that is not
-// written before the next is done is left out, all but the last.
+// written before the next is done is left out.
 func (w *work) step(done, total int) {
-	w.edit(urgency(done >= total), func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { stepped(r, done, total) })
+	w.edit(soon, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { stepped(r, done, total) })
 }
 
 // save writes the pictures as files.
@@ -173,7 +185,7 @@ func (w *work) enter(ctx context.Context, phase v1alpha1.Phase, progress int32, 
 		return err
 	}
 	w.edit(now, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
-		advance(r, phase, progress)
+		advance(r, phase, progress, w.clock.Now())
 		if change != nil {
 			change(s, r)
 		}
@@ -186,8 +198,8 @@ func (w *work) enter(ctx context.Context, phase v1alpha1.Phase, progress int32, 
 }
 
 // edit changes this work's report, and the rest of the status where that goes with it.
-func (w *work) edit(when urgency, change func(*v1alpha1.RunnerStatus, *v1alpha1.AssignmentReport)) {
-	w.ledger.edit(when, func(status *v1alpha1.RunnerStatus) {
+func (w *work) edit(when urgency, change func(*v1alpha1.RunnerStatus, *v1alpha1.AssignmentReport)) int64 {
+	return w.ledger.edit(when, func(status *v1alpha1.RunnerStatus) {
 		if report := findReport(status, keyOf(w.assignment)); report != nil {
 			change(status, report)
 		}

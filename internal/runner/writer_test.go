@@ -18,7 +18,11 @@ import (
 
 // jobPhases are what a watcher has to see of a job that succeeds, and all of it. Each is
 // one write.
-var jobPhases = []string{"Initializing 1", "ModelLoading 5", "Generating 10", "Generating 90", "Saving 95", "Succeeded 100"}
+var jobPhases = []string{"Initializing 1", "ModelLoading 5", "Generating 10", "Saving 95", "Succeeded 100"}
+
+// warmPhases are those of one whose model is loaded already: its first report is that it
+// generates, and says in its stages what came before.
+var warmPhases = jobPhases[2:]
 
 // TestEveryWriteMayFail lets each write of a job fail in each way, and expects that no
 // phase is left out and that only what was lost is written again.
@@ -39,7 +43,8 @@ func TestEveryWriteMayFail(t *testing.T) {
 				before := p.line.count()
 				p.line.set(p.line.only(n+1, fault))
 				uid := types.UID(fmt.Sprint("job-", n))
-				c.assign(assignment(uid, 1, "cat"))
+				// Another model each time, as a loaded one makes for fewer phases.
+				c.assign(assignment(uid, 1, []string{"cat", "dog"}[n%2]))
 				c.awaitPhase(uid, v1alpha1.PhaseSucceeded)
 				c.Eventually(func() []string { return c.seen.phases(uid) }).Should(Equal(jobPhases))
 				c.Eventually(p.agent.ledger.idle).Should(BeTrue())
@@ -83,7 +88,7 @@ func TestFailingWritesAreNeverHot(t *testing.T) {
 	p.line.set(nil)
 	clock.Step(10 * time.Second)
 	c.awaitPhase("b", v1alpha1.PhaseSucceeded)
-	c.Eventually(func() []string { return c.seen.phases("b") }).Should(Equal(jobPhases))
+	c.Eventually(func() []string { return c.seen.phases("b") }).Should(Equal(warmPhases))
 }
 
 func TestRequestThatArrivesLateChangesNothing(t *testing.T) {
