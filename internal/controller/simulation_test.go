@@ -63,7 +63,9 @@ type world struct {
 	hung map[types.UID]bool
 	// reports counts what runners wrote.
 	reports int
-	broken  error
+	// phaseSeen is told of each job at each check.
+	phaseSeen func(*v1alpha1.GenerationJob)
+	broken    error
 }
 
 // fate is what becomes of a write.
@@ -94,16 +96,17 @@ var (
 
 func newWorld(seed uint64) *world {
 	w := &world{
-		ctx:      context.Background(),
-		random:   rand.New(rand.NewPCG(seed, 7)),
-		clock:    clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
-		cache:    simStore{},
-		fault:    func(int, string) fate { return fateDone },
-		ended:    map[types.UID]v1alpha1.GenerationJobStatus{},
-		progress: map[string]int32{},
-		seen:     map[types.UID]*v1alpha1.GenerationJob{},
-		dropped:  map[types.UID]bool{},
-		hung:     map[types.UID]bool{},
+		ctx:       context.Background(),
+		random:    rand.New(rand.NewPCG(seed, 7)),
+		clock:     clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
+		cache:     simStore{},
+		fault:     func(int, string) fate { return fateDone },
+		ended:     map[types.UID]v1alpha1.GenerationJobStatus{},
+		progress:  map[string]int32{},
+		seen:      map[types.UID]*v1alpha1.GenerationJob{},
+		phaseSeen: func(*v1alpha1.GenerationJob) {},
+		dropped:   map[types.UID]bool{},
+		hung:      map[types.UID]bool{},
 	}
 	w.truth = &simAPI{clock: w.clock, objects: simStore{}}
 	w.startManager()
@@ -432,6 +435,7 @@ func (w *world) checkJobs() error {
 			return fmt.Errorf("job %s: %w", job.Name, err)
 		}
 		w.seen[job.UID] = job
+		w.phaseSeen(job)
 		key := fmt.Sprint(job.UID, "/", job.Status.Attempt)
 		if job.Status.Progress < w.progress[key] {
 			return fmt.Errorf("progress of %s went from %d down to %d", key, w.progress[key], job.Status.Progress)

@@ -26,6 +26,12 @@ func queued(uid types.UID, second int, model Model) Job {
 	return Job{UID: uid, CreationTime: epoch.Add(time.Duration(second) * time.Second), Model: model}
 }
 
+// urgent gives a job a priority above that of others.
+func urgent(job Job) Job {
+	job.Priority = 1
+	return job
+}
+
 func TestBind(t *testing.T) {
 	tests := map[string]struct {
 		jobs    []Job
@@ -46,6 +52,12 @@ func TestBind(t *testing.T) {
 			runners: []Runner{{Name: "r0"}},
 			slots:   1,
 			want:    []Binding{{"a", "r0"}},
+		},
+		"a higher priority goes first": {
+			jobs:    []Job{queued("early", 1, cat), urgent(queued("late", 2, dog)), urgent(queued("later", 3, cat))},
+			runners: []Runner{{Name: "r0", Model: cat}},
+			slots:   2,
+			want:    []Binding{{"late", "r0"}, {"later", "r0"}},
 		},
 		"a loaded model is preferred": {
 			jobs:    []Job{queued("a", 1, cat)},
@@ -124,6 +136,7 @@ func drawQueue(random *rand.Rand) []Job {
 	jobs := make([]Job, random.IntN(20))
 	for i := range jobs {
 		jobs[i] = queued(types.UID(fmt.Sprint("job-", i)), random.IntN(5), drawModel(random))
+		jobs[i].Priority = random.Int32N(3) - 1
 	}
 	random.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
 	return jobs
