@@ -192,6 +192,14 @@ func (n *namespace) startRunner(name string) *fakeRunner {
 	return r
 }
 
+// startIdleRunner has the pool keep one runner, and starts it.
+func (n *namespace) startIdleRunner() *fakeRunner {
+	GinkgoHelper()
+	pool := n.pool(Default)
+	update(n, pool, func() { pool.Spec.MinRunners = ptr.To[int32](1) })
+	return n.startRunner("default-0")
+}
+
 // connectRunner waits for a runner's pod and Runner.
 func (n *namespace) connectRunner(name string) *fakeRunner {
 	GinkgoHelper()
