@@ -18,6 +18,7 @@ const (
 	activeJobsByPool   = "activeJobsByPool"
 	activeJobsByRunner = "activeJobsByRunner"
 	activeJobsByClass  = "activeJobsByClass"
+	activeJobsByUID    = "activeJobsByUID"
 	runnersByJob       = "runnersByJob"
 	runnersByPool      = "runnersByPool"
 )
@@ -35,6 +36,7 @@ var indexes = []index{
 	{&v1alpha1.GenerationJob{}, activeJobsByPool, ofActiveJob(poolName)},
 	{&v1alpha1.GenerationJob{}, activeJobsByRunner, ofActiveJob(runnerName)},
 	{&v1alpha1.GenerationJob{}, activeJobsByClass, ofActiveJob(className)},
+	{&v1alpha1.GenerationJob{}, activeJobsByUID, ofActiveJob(func(job *v1alpha1.GenerationJob) string { return string(job.UID) })},
 	{&v1alpha1.Runner{}, runnersByJob, func(o client.Object) []string { return heldJobs(o.(*v1alpha1.Runner)) }},
 	{&v1alpha1.Runner{}, runnersByPool, func(o client.Object) []string { return []string{o.(*v1alpha1.Runner).Spec.PoolName} }},
 }

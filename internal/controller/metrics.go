@@ -79,7 +79,7 @@ func init() {
 
 // countJob records a written change of a job's status.
 func countJob(job *v1alpha1.GenerationJob, before, after *v1alpha1.GenerationJobStatus) {
-	if before.StartTime == nil && after.StartTime != nil {
+	if before.Attempt == 0 && after.Attempt > 0 {
 		queueDuration.Observe(after.StartTime.Sub(job.CreationTimestamp.Time).Seconds())
 	}
 	if after.Failures > before.Failures {

@@ -65,11 +65,14 @@ func (w watches) waitingJobs(index string) func(context.Context, client.Object) 
 	}
 }
 
-// jobsOfRunner are the jobs that a Runner has, or had without their having ended.
+// jobsOfRunner are the jobs that a Runner holds, or had without their having ended. A job may
+// have ended in between without its status ever having named the Runner.
 func (w watches) jobsOfRunner(ctx context.Context, runner *v1alpha1.Runner) names {
 	found := names{}
-	for _, a := range runner.Spec.Assignments {
-		found.Insert(a.JobName)
+	for _, uid := range heldJobs(runner) {
+		for _, job := range w.jobs(ctx, runner.Namespace, activeJobsByUID, uid) {
+			found.Insert(job.Name)
+		}
 	}
 	for _, job := range w.jobs(ctx, runner.Namespace, activeJobsByRunner, runner.Name) {
 		found.Insert(job.Name)
