@@ -204,7 +204,7 @@ var _ = Describe("A job's spec", func() {
 		Expect(err).NotTo(HaveOccurred())
 		s.mustApply(ctx, asManifest(string(manifest)))
 		_, err = s.apply(ctx, asManifest(strings.Replace(string(manifest), "red apple", "green apple", 1)))
-		Expect(err).To(MatchError(ContainSubstring("a GenerationJob's spec can't be changed after creation; create another job")))
+		Expect(err).To(MatchError(ContainSubstring("can't be changed after creation; create another job")))
 	}, SpecTimeout(time.Minute))
 
 	DescribeTable("is refused with a message that names the field and what would be right",
