@@ -7,6 +7,9 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
@@ -37,11 +40,14 @@ func (f *fleet) leave(m *member) {
 	f.leaving = append(f.leaving, m)
 }
 
-// owesSince is since when the runner has owed an answer: that it let go of a job, or that it
-// takes the one that is next. Zero where it owes none.
+// owesSince is since when the runner has owed an answer: that its process is there, that it
+// let go of a job, or that it takes the one that is next. Zero where it owes none.
 func (m *member) owesSince() time.Time {
 	if m.runner == nil {
 		return time.Time{}
+	}
+	if meta.FindStatusCondition(m.runner.Status.Conditions, v1alpha1.ConditionReady) == nil {
+		return runningSince(m.pod)
 	}
 	working := false
 	for _, report := range m.runner.Status.Assignments {
@@ -55,6 +61,16 @@ func (m *member) owesSince() time.Time {
 		reported := slices.ContainsFunc(m.runner.Status.Assignments, func(r v1alpha1.AssignmentReport) bool { return r.UID == a.UID })
 		if !working && !reported && a.BindTime != nil {
 			return a.BindTime.Time
+		}
+	}
+	return time.Time{}
+}
+
+// runningSince is since when the runner's process has run; zero where it does not.
+func runningSince(pod *corev1.Pod) time.Time {
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Name == runnerContainer && status.State.Running != nil {
+			return status.State.Running.StartedAt.Time
 		}
 	}
 	return time.Time{}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -27,6 +28,13 @@ func TestSilentRunnersAreReplaced(t *testing.T) {
 	released := func(s poolScene, since time.Duration) {
 		metav1.SetMetaDataAnnotation(&s.runners[0].ObjectMeta, v1alpha1.AnnotationIdleSince, testNow.Add(-since).Format(time.RFC3339))
 	}
+	starting := func(s poolScene, container string, since time.Duration) {
+		s.runner(0)
+		s.runners[0].Status.Conditions = nil
+		s.pods[0].Status.ContainerStatuses = []corev1.ContainerStatus{{
+			Name: container, State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{StartedAt: metav1.NewTime(testNow.Add(-since))}},
+		}}
+	}
 	tests := map[string]struct {
 		scene func(poolScene)
 		// silent is whether the runner is given up, else left is when it would be.
@@ -34,6 +42,9 @@ func TestSilentRunnersAreReplaced(t *testing.T) {
 		left   time.Duration
 	}{
 		"an idle runner":              {scene: func(s poolScene) { s.runner(0); released(s, time.Hour) }},
+		"a process that starts":       {scene: func(s poolScene) { starting(s, "runner", 30*time.Second) }, left: 90 * time.Second},
+		"a process that says nothing": {scene: func(s poolScene) { starting(s, "runner", answerTime) }, silent: true},
+		"a process that is not there": {scene: func(s poolScene) { starting(s, "sidecar", time.Hour) }},
 		"a job that is taken":         {scene: func(s poolScene) { s.runner(0, "a"); bound(s, time.Hour); reports(s, v1alpha1.PhaseGenerating, "a") }},
 		"a job that was just given":   {scene: func(s poolScene) { s.runner(0, "a"); bound(s, 30*time.Second) }, left: 90 * time.Second},
 		"a job that is not taken":     {scene: func(s poolScene) { s.runner(0, "a"); bound(s, answerTime) }, silent: true},
