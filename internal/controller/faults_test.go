@@ -311,12 +311,7 @@ func (w *world) addMissing() {
 
 // happen lets one thing happen.
 func (w *world) happen(step int) {
-	w.fault = func(int, string) fate {
-		if w.random.IntN(12) > 0 {
-			return fateDone
-		}
-		return fate(w.random.IntN(int(fateDeath) + 1))
-	}
+	w.fault = w.drawFate
 	switch w.random.IntN(20) {
 	case 0:
 		if len(all[*v1alpha1.GenerationJob](w)) < 8 {
@@ -341,6 +336,14 @@ func (w *world) happen(step int) {
 			w.work(o)
 		}
 	}
+}
+
+// drawFate is mostly that nothing happens.
+func (w *world) drawFate(int, string) fate {
+	if w.random.IntN(12) > 0 {
+		return fateDone
+	}
+	return fate(w.random.IntN(int(fateDeath) + 1))
 }
 
 func pick[T any](w *world, from []T) (T, bool) {

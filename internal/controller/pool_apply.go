@@ -74,14 +74,11 @@ func (r *PoolReconciler) apply(ctx context.Context, view *poolView, plan *poolPl
 	return nil
 }
 
-// delete removes exactly the object that the plan is about, not a later one of its name.
+// delete removes exactly the object that the plan is about, not a later one of its name. That
+// there is a later one is an error: the plan was made from old news.
 func (r *PoolReconciler) delete(ctx context.Context, object client.Object) error {
 	uid := object.GetUID()
-	err := r.Delete(ctx, object, client.Preconditions{UID: &uid})
-	if apierrors.IsConflict(err) {
-		return nil
-	}
-	return client.IgnoreNotFound(err)
+	return client.IgnoreNotFound(r.Delete(ctx, object, client.Preconditions{UID: &uid}))
 }
 
 // assign writes the assignments of one Runner. The write is refused if the Runner is not

@@ -63,6 +63,8 @@ type world struct {
 	hung map[types.UID]bool
 	// reports counts what runners wrote.
 	reports int
+	// news is what the manager has to do; nil where it does everything all the time.
+	news inbox
 	// phaseSeen is told of each job at each check.
 	phaseSeen func(*v1alpha1.GenerationJob)
 	broken    error
@@ -91,6 +93,7 @@ var simScheme = NewScheme()
 
 var (
 	errLost    = errors.New("simulated: connection refused")
+	errHot     = errors.New("simulated: the manager never comes to rest")
 	errUnheard = errors.New("simulated: connection reset by peer")
 )
 
@@ -116,6 +119,7 @@ func newWorld(seed uint64) *world {
 // startManager replaces the manager by a new process, whose caches begin fresh.
 func (w *world) startManager() {
 	clear(w.cache)
+	clear(w.news)
 	for _, key := range w.stale() {
 		w.catchUp(key)
 	}
@@ -156,10 +160,14 @@ func (w *world) stale() []simKey {
 // catchUp delivers the watch events of one object. Stored objects never change, so the
 // stores may share them.
 func (w *world) catchUp(key simKey) {
-	if object := w.truth.objects[key]; object != nil {
-		w.cache[key] = object
+	old, young := w.cache[key], w.truth.objects[key]
+	if young != nil {
+		w.cache[key] = young
 	} else {
 		delete(w.cache, key)
+	}
+	if w.news != nil {
+		w.deliver(old, young)
 	}
 }
 
@@ -580,8 +588,12 @@ func (w *world) round() {
 	for _, key := range w.stale() {
 		w.catchUp(key)
 	}
-	for _, o := range w.workload() {
-		w.work(o)
+	if w.news != nil {
+		w.workOnNews()
+	} else {
+		for _, o := range w.workload() {
+			w.work(o)
+		}
 	}
 	for _, runner := range all[*v1alpha1.Runner](w) {
 		w.stepRunner(runner, nil)
