@@ -357,17 +357,17 @@ func pick[T any](w *world, from []T) (T, bool) {
 // drawSpec asks for some of what a spec can ask for. Every stage is bounded, so that a runner
 // that hangs is found out.
 func (w *world) drawSpec(spec *v1alpha1.GenerationJobSpec) {
-	seconds := func() *int64 { return ptr.To(60 + w.random.Int64N(600)) }
+	seconds := func() *int64 { return new(60 + w.random.Int64N(600)) }
 	spec.StageDeadlines = &v1alpha1.StageDeadlines{LoadSeconds: seconds(), GenerateSeconds: seconds(), SaveSeconds: seconds()}
 	switch w.random.IntN(8) {
 	case 0:
 		suspend(spec)
 	case 1:
-		spec.StageDeadlines.QueueSeconds = ptr.To(1 + w.random.Int64N(60))
+		spec.StageDeadlines.QueueSeconds = new(1 + w.random.Int64N(60))
 	case 2:
-		spec.ActiveDeadlineSeconds = ptr.To(1 + w.random.Int64N(60))
+		spec.ActiveDeadlineSeconds = new(1 + w.random.Int64N(60))
 	case 3:
-		spec.TTLSecondsAfterFinished = ptr.To(w.random.Int32N(60))
+		spec.TTLSecondsAfterFinished = new(w.random.Int32N(60))
 	case 4:
 		spec.PriorityClassName = new("urgent")
 	}
