@@ -131,8 +131,13 @@ func (p printer) prompt(prompt Prompt) string {
 	return printNodes(prompt, p.separator, func(text string) string { return p.freeWord(prompt, text) })
 }
 
+// mostEscapes bounds the search of freeWord to some thousand spellings of a word.
+const mostEscapes = 12
+
 // freeWord writes one of the prompt's words. Quotes are escaped, and open parentheses where
-// others could close them, unless the word then means something else.
+// others could close them, unless the word then means something else: a sign at its end is
+// only text where something unescaped keeps the word from being one without syntax. Then
+// every choice of what to escape is tried.
 func (p printer) freeWord(prompt Prompt, text string) string {
 	if p.raw {
 		return text
@@ -144,18 +149,39 @@ func (p printer) freeWord(prompt Prompt, text string) string {
 			break
 		}
 	}
-	candidates := []string{escaped, printWord(text)}
-	for i := len(text) - 1; i >= 0; i-- {
-		if strings.IndexByte(`()"`, text[i]) >= 0 {
-			candidates = append(candidates, printWord(text[:i])+text[i:], text[:i+1]+printWord(text[i+1:]))
-		}
+	if meansWord(escaped, text) {
+		return escaped
 	}
-	for _, candidate := range candidates {
-		if read := newParser(candidate).prompt(0); len(read) == 1 && read[0] == Fragment(text) {
-			return candidate
+	marks := strings.Count(text, "(") + strings.Count(text, ")") + strings.Count(text, `"`)
+	for choice := 1<<min(marks, mostEscapes) - 1; choice > 0; choice-- {
+		if spelling := escape(text, choice); meansWord(spelling, text) {
+			return spelling
 		}
 	}
 	return text
+}
+
+// meansWord says whether a spelling, by itself, is read as one word.
+func meansWord(spelling, word string) bool {
+	read := newParser(spelling).prompt(0)
+	return len(read) == 1 && read[0] == Fragment(word)
+}
+
+// escape puts a backslash before those parentheses and quotes whose bit is set in the
+// choice; those beyond its bits get none.
+func escape(text string, choice int) string {
+	var b strings.Builder
+	mark := 0
+	for i := range len(text) {
+		if strings.IndexByte(`()"`, text[i]) >= 0 {
+			if choice>>mark&1 == 1 {
+				b.WriteByte('\\')
+			}
+			mark++
+		}
+		b.WriteByte(text[i])
+	}
+	return b.String()
 }
 
 // printWord writes a word without syntax.
