@@ -61,6 +61,11 @@ const (
 	// ReasonPriorityClassNotFound (False): no PriorityClass has the name in
 	// spec.priorityClassName.
 	ReasonPriorityClassNotFound = "PriorityClassNotFound"
+	// ReasonNotAllowedByPool (False): no RunnerPool of the name in spec.poolRef allows jobs
+	// from the job's namespace. Whether there is one that does not, nobody is told.
+	ReasonNotAllowedByPool = "NotAllowedByPool"
+	// ReasonPoolSuspended (False; Ready of a pool too): spec.suspend of the pool is true.
+	ReasonPoolSuspended = "PoolSuspended"
 	// ReasonWaitingForRunner (False): every runner is busy or none is ready yet.
 	ReasonWaitingForRunner = "WaitingForRunner"
 	// ReasonBackoff (False): an attempt failed; status.retryTime says when the next begins.
@@ -156,6 +161,13 @@ const (
 	ReasonInProgress = "InProgress"
 	// ReasonInvalidTemplate (Stalled of a pool): spec.template is not a pod template.
 	ReasonInvalidTemplate = "InvalidTemplate"
+	// ReasonInvalidNamespaces (Stalled of a pool): spec.allowedNamespaces has no valid selector.
+	ReasonInvalidNamespaces = "InvalidNamespaces"
+	// ReasonUnschedulable (Ready of a pool is False): the scheduler finds no node for a
+	// runner's pod, and the message is its own.
+	ReasonUnschedulable = "Unschedulable"
+	// ReasonUpdating (Ready of a pool is False): runners of an old template are replaced.
+	ReasonUpdating = "Updating"
 	// ReasonScaled (Ready of a pool): there are as many ready runners as wanted.
 	ReasonScaled = "Scaled"
 	// ReasonScaling: runners are being started or removed.

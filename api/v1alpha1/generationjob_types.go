@@ -67,10 +67,10 @@ type GenerationJobSpec struct {
 	// +required
 	ModelRef ObjectReference `json:"modelRef"`
 
-	// PoolRef names the RunnerPool, in the job's namespace, that runs the job.
-	// Without it the pool named "default" is used.
+	// PoolRef names the RunnerPool that runs the job. Without it the pool named "default"
+	// in the job's namespace is used.
 	// +optional
-	PoolRef *ObjectReference `json:"poolRef,omitempty"`
+	PoolRef *PoolReference `json:"poolRef,omitempty"`
 
 	// Prompt describes the picture.
 	// +required
@@ -238,9 +238,9 @@ type GenerationJobSpec struct {
 
 // OutputSpec says where and how pictures are written.
 type OutputSpec struct {
-	// Directory for the pictures, relative to the pool's outputs volume; files in it
-	// are named <index>.png, .jpg or .webp. Without it <namespace>/<name>-<first 8 of the uid>,
-	// which no other job uses.
+	// Directory for the pictures, relative to the folder of the job's namespace on the
+	// pool's outputs volume; files in it are named <index>.png, .jpg or .webp. Without it
+	// <name>-<first 8 of the uid>, which no other job uses.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512

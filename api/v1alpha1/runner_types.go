@@ -42,7 +42,12 @@ type Assignment struct {
 	// +kubebuilder:validation:Minimum=1
 	Attempt int32 `json:"attempt"`
 
-	// JobName is the name of the GenerationJob, which is in the runner's namespace.
+	// JobNamespace is the namespace of the GenerationJob. Without it the runner's own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	JobNamespace string `json:"jobNamespace,omitempty"`
+
+	// JobName is the name of the GenerationJob.
 	// +required
 	// +kubebuilder:validation:MaxLength=253
 	JobName string `json:"jobName"`
@@ -165,6 +170,15 @@ const (
 	DeviceCUDA DeviceType = "CUDA"
 	DeviceCPU  DeviceType = "CPU"
 )
+
+// JobKey is where the GenerationJob of an assignment is.
+func (r *Runner) JobKey(a *Assignment) types.NamespacedName {
+	key := types.NamespacedName{Namespace: a.JobNamespace, Name: a.JobName}
+	if key.Namespace == "" {
+		key.Namespace = r.Namespace
+	}
+	return key
+}
 
 // RunnerStatus is what the runner pod says. No other client may write it.
 type RunnerStatus struct {

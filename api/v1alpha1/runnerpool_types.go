@@ -4,6 +4,8 @@
 package v1alpha1
 
 import (
+	"time"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 )
@@ -14,6 +16,14 @@ const (
 	DefaultMaxRunners int32 = 1
 	// DefaultSlots is the number of assignments of a runner.
 	DefaultSlots int32 = 1
+	// DefaultIdleTimeout is how long a runner above the minimum may be idle.
+	DefaultIdleTimeout = 10 * time.Minute
+	// DefaultMaxAffinityWait is how long a job may be overtaken by jobs whose model is loaded.
+	DefaultMaxAffinityWait = 30 * time.Second
+	// DefaultMaxUnavailable is how many runners a new template takes away at a time.
+	DefaultMaxUnavailable int32 = 1
+	// DefaultUnreadyTimeout is how long a pod with jobs may be not ready.
+	DefaultUnreadyTimeout = 2 * time.Minute
 )
 
 // RunnerPoolSpec says how many runners there may be and what their pods look like.
@@ -45,6 +55,41 @@ type RunnerPoolSpec struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must not be negative, such as 10m"
 	IdleTimeout *metav1.Duration `json:"idleTimeout,omitempty"`
 
+	// MaxAffinityWait is how long a job may be overtaken by later jobs of its priority
+	// whose model a free runner has loaded, counted from the first one. Then it gets the
+	// next free runner, by swapping the model. 0s keeps strictly to the order in which
+	// jobs were created. Without it 30s.
+	// +optional
+	// +kubebuilder:validation:Format=duration
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must not be negative, such as 30s"
+	MaxAffinityWait *metav1.Duration `json:"maxAffinityWait,omitempty"`
+
+	// Suspend stops the pool: it gives no more jobs away, and its runners are removed
+	// when they have finished those that they have, below minRunners too. Jobs wait.
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
+
+	// MaxUnavailable is how many runners may be out of service at a time because the
+	// template changed, those included that start or end for other reasons. The others go
+	// on with the old template meanwhile. A runner with a job is never removed. Without it 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	MaxUnavailable *int32 `json:"maxUnavailable,omitempty"`
+
+	// UnreadyTimeout is how long a pod that has jobs may be not Ready, because its node, its
+	// process or the way to the API server is broken, until it is deleted and its jobs
+	// go to other runners. Without it 2m.
+	// +optional
+	// +kubebuilder:validation:Format=duration
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s')",message="must be at least 10s, such as 2m"
+	UnreadyTimeout *metav1.Duration `json:"unreadyTimeout,omitempty"`
+
+	// AllowedNamespaces says from which namespaces jobs may use the pool. Without it
+	// only from its own.
+	// +optional
+	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
+
 	// Template of the runner pods, a core/v1 PodTemplateSpec. What it leaves out is
 	// filled in: the container named "runner" (image, command, probes, security
 	// context) and the volumes "models" (mounted read-only at /models), "outputs" (at
@@ -53,6 +98,33 @@ type RunnerPoolSpec struct {
 	// +kubebuilder:pruning:PreserveUnknownFields
 	// +kubebuilder:validation:Type=object
 	Template *runtime.RawExtension `json:"template,omitempty"`
+}
+
+// FromNamespaces says how namespaces are chosen.
+// +kubebuilder:validation:Enum=Same;All;Selector
+type FromNamespaces string
+
+// The ways to choose namespaces. The pool's own namespace is always among them.
+const (
+	// NamespacesFromSame chooses no other namespace.
+	NamespacesFromSame FromNamespaces = "Same"
+	// NamespacesFromAll chooses every namespace.
+	NamespacesFromAll FromNamespaces = "All"
+	// NamespacesFromSelector chooses the namespaces with certain labels.
+	NamespacesFromSelector FromNamespaces = "Selector"
+)
+
+// AllowedNamespaces says from which namespaces jobs may use a pool, as the listeners of a
+// Gateway say it of routes.
+// +kubebuilder:validation:XValidation:rule="has(self.selector) == (has(self.from) && self.from == 'Selector')",message="selector must be set where from is Selector, and nowhere else",fieldPath=".selector"
+type AllowedNamespaces struct {
+	// From is Same, All or Selector. Without it Same.
+	// +optional
+	From *FromNamespaces `json:"from,omitempty"`
+
+	// Selector chooses namespaces by their labels, where from is Selector.
+	// +optional
+	Selector *metav1.LabelSelector `json:"selector,omitempty"`
 }
 
 // RunnerPoolStatus is what the manager says of a pool.
@@ -85,6 +157,11 @@ type RunnerPoolStatus struct {
 	// +kubebuilder:default=0
 	ReadyRunners int32 `json:"readyRunners"`
 
+	// UpdatedRunners is how many of them were made from the present template.
+	// +optional
+	// +kubebuilder:default=0
+	UpdatedRunners int32 `json:"updatedRunners"`
+
 	// BusyRunners is how many of them have a job.
 	// +optional
 	// +kubebuilder:default=0
@@ -105,6 +182,8 @@ type RunnerPoolStatus struct {
 // +kubebuilder:printcolumn:name="Ready",type=integer,JSONPath=`.status.readyRunners`
 // +kubebuilder:printcolumn:name="Busy",type=integer,JSONPath=`.status.busyRunners`
 // +kubebuilder:printcolumn:name="Pending",type=integer,JSONPath=`.status.pendingJobs`
+// +kubebuilder:printcolumn:name="Suspended",type=boolean,JSONPath=`.spec.suspend`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 52 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be at most 52 lower-case letters, digits and '-', as runners are named <pool>-<number>"
 type RunnerPool struct {

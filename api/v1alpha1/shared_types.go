@@ -13,6 +13,24 @@ type ObjectReference struct {
 	Name string `json:"name"`
 }
 
+// PoolReference names a RunnerPool.
+type PoolReference struct {
+	// Name of the pool.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the name of an object: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
+	Name string `json:"name"`
+
+	// Namespace of the pool, which must allow jobs from the job's namespace. Without it
+	// the job's own.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="must be the name of a namespace: lower-case letters, digits and '-', beginning and ending with a letter or digit"
+	Namespace *string `json:"namespace,omitempty"`
+}
+
 // Scheduler is the class name of a diffusers noise scheduler.
 // +kubebuilder:validation:Enum=DDIMScheduler;DDPMScheduler;DPMSolverMultistepScheduler;DPMSolverSinglestepScheduler;EulerAncestralDiscreteScheduler;EulerDiscreteScheduler;FlowMatchEulerDiscreteScheduler;HeunDiscreteScheduler;LCMScheduler;LMSDiscreteScheduler;PNDMScheduler;UniPCMultistepScheduler
 type Scheduler string
