@@ -97,6 +97,11 @@ func fillPod(spec *corev1.PodSpec) {
 	fill(&spec.SecurityContext.RunAsNonRoot, true)
 	fill(&spec.SecurityContext.FSGroup, runnerGroup)
 	fill(&spec.SecurityContext.SeccompProfile, corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault})
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			restrict(&containers[i])
+		}
+	}
 	for _, name := range []string{modelsVolume, outputsVolume, tmpVolume} {
 		if !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == name }) {
 			spec.Volumes = append(spec.Volumes, corev1.Volume{
@@ -137,13 +142,18 @@ func fillContainer(c *corev1.Container, image string) {
 	// every core busy.
 	fill(&c.ReadinessProbe, corev1.Probe{ProbeHandler: httpGet("/readyz"), PeriodSeconds: 2, TimeoutSeconds: 2, FailureThreshold: 3})
 	fill(&c.LivenessProbe, corev1.Probe{ProbeHandler: httpGet("/healthz"), PeriodSeconds: 10, TimeoutSeconds: 5, FailureThreshold: 6})
-	fill(&c.SecurityContext, corev1.SecurityContext{})
-	fill(&c.SecurityContext.AllowPrivilegeEscalation, false)
+	restrict(c)
 	fill(&c.SecurityContext.ReadOnlyRootFilesystem, true)
-	fill(&c.SecurityContext.Capabilities, corev1.Capabilities{Drop: []corev1.Capability{"ALL"}})
 	fillMount(c, corev1.VolumeMount{Name: modelsVolume, MountPath: modelsPath, ReadOnly: true})
 	fillMount(c, corev1.VolumeMount{Name: outputsVolume, MountPath: outputsPath})
 	fillMount(c, corev1.VolumeMount{Name: tmpVolume, MountPath: tmpPath})
+}
+
+// restrict fills in what the restricted standard asks of every container.
+func restrict(c *corev1.Container) {
+	fill(&c.SecurityContext, corev1.SecurityContext{})
+	fill(&c.SecurityContext.AllowPrivilegeEscalation, false)
+	fill(&c.SecurityContext.Capabilities, corev1.Capabilities{Drop: []corev1.Capability{"ALL"}})
 }
 
 // fill sets a field that is not set.

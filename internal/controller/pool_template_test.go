@@ -101,6 +101,7 @@ func TestPodKeepsWhatItsTemplateSays(t *testing.T) {
 		"its grace":                     *pod.Spec.TerminationGracePeriodSeconds == 5,
 		"its group":                     *pod.Spec.SecurityContext.FSGroup == 7,
 		"its sidecar":                   pod.Spec.Containers[0].Name == "sidecar",
+		"a sidecar restricted as well":  !*pod.Spec.Containers[0].SecurityContext.AllowPrivilegeEscalation && pod.Spec.Containers[0].SecurityContext.ReadOnlyRootFilesystem == nil,
 		"its image":                     c.Image == "mine",
 		"its command, without our args": len(c.Args) == 0,
 		"its GPU":                       gpus.Value() == 1,
