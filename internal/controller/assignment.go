@@ -5,19 +5,12 @@ package controller
 
 import (
 	"fmt"
+	"path"
 
 	"k8s.io/utils/ptr"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
-
-// poolName is the pool of a job.
-func poolName(job *v1alpha1.GenerationJob) string {
-	if job.Spec.PoolRef == nil {
-		return v1alpha1.DefaultPoolName
-	}
-	return job.Spec.PoolRef.Name
-}
 
 // newAssignment resolves a job for one attempt. A parameter is the job's, else the model's
 // default, else the API's constant; sizes and the scheduler fall back to the model's own,
@@ -29,9 +22,10 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt i
 		defaults.Width, defaults.Height = nil, nil
 	}
 	return v1alpha1.Assignment{
-		UID:     job.UID,
-		Attempt: attempt,
-		JobName: job.Name,
+		UID:          job.UID,
+		Attempt:      attempt,
+		JobNamespace: job.Namespace,
+		JobName:      job.Name,
 		Model: v1alpha1.AssignedModel{
 			Name:       model.Name,
 			UID:        model.UID,
@@ -81,11 +75,14 @@ func resolve[T any](fallback T, choices ...*T) T {
 // uidPrefix is how much of a job's uid keeps the directories of equally named jobs apart.
 const uidPrefix = 8
 
+// outputDirectory is below the folder of the job's namespace, so that neighbours who share
+// a pool can't write over each other's pictures.
 func outputDirectory(job *v1alpha1.GenerationJob) string {
+	directory := fmt.Sprintf("%s-%s", job.Name, job.UID[:min(uidPrefix, len(job.UID))])
 	if output := job.Spec.Output; output != nil && output.Directory != nil {
-		return *output.Directory
+		directory = *output.Directory
 	}
-	return fmt.Sprintf("%s/%s-%s", job.Namespace, job.Name, job.UID[:min(uidPrefix, len(job.UID))])
+	return path.Join(job.Namespace, directory)
 }
 
 func outputFormat(job *v1alpha1.GenerationJob) v1alpha1.ImageFormat {

@@ -38,6 +38,20 @@ var acts = map[string]struct {
 			"moved":   "Complete Succeeded 0",
 		},
 	},
+	"pools": {
+		begin: func(w *world) {
+			for _, name := range []string{"guest-stranded", "rolled", "drained", "guest-shut-out", "guest-late"} {
+				w.addJob(name, "cat", 1)
+			}
+		},
+		ends: map[string]string{
+			"guest-stranded": "Complete Succeeded 0",
+			"rolled":         "Complete Succeeded 0",
+			"drained":        "Complete Succeeded 0",
+			"guest-shut-out": "Complete Succeeded 0",
+			"guest-late":     "Complete Succeeded 0",
+		},
+	},
 	"wishes": {
 		begin: func(w *world) {
 			w.addJob("parked", "cat", 0)
@@ -79,8 +93,11 @@ func play(w *world, begin func(*world)) error {
 	begin(w)
 	for turn := 0; turn < 70 && (turn < 4 || !w.allEnded()); turn++ {
 		w.round()
-		if turn == 3 {
+		switch turn {
+		case 3:
 			w.addClass("urgent", 1000)
+		case 20:
+			w.openPool()
 		}
 		w.interfere()
 		if w.broken != nil {
@@ -119,6 +136,16 @@ func (w *world) strike(job string, runner *v1alpha1.Runner) {
 		w.changeJob(job, cancel)
 	case "deleted":
 		w.dropNamed(job)
+	case "guest-stranded":
+		if pod := w.alive(runner); pod != nil {
+			w.failNode(pod.Spec.NodeName)
+		}
+	case "rolled":
+		w.changePool(func(spec *v1alpha1.RunnerPoolSpec) { spec.Template = labelled("2") })
+	case "guest-shut-out":
+		w.allowGuests("no")
+	case "drained":
+		w.changePool(func(spec *v1alpha1.RunnerPoolSpec) { spec.Suspend = new(true) })
 	}
 }
 
@@ -134,7 +161,7 @@ func (w *world) changeJobIn(phase v1alpha1.Phase, change func(*v1alpha1.Generati
 // dropNamed lets a user delete a job, if it still exists.
 func (w *world) dropNamed(name string) {
 	var job v1alpha1.GenerationJob
-	if w.truth.Get(w.ctx, client.ObjectKey{Namespace: simNamespace, Name: name}, &job) == nil {
+	if w.truth.Get(w.ctx, client.ObjectKey{Namespace: namespaceOf(name), Name: name}, &job) == nil {
 		w.dropJob(&job)
 	}
 }
@@ -196,9 +223,7 @@ func TestAnUnheardBindingIsNotRepeated(t *testing.T) {
 	w := newWorld(0)
 	w.addModel("cat")
 	w.addPool(2, 1)
-	pool := w.thePool()
-	pool.Spec.MinRunners = pool.Spec.MaxRunners
-	w.must(w.truth.Update(w.ctx, pool))
+	w.changePool(func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = spec.MaxRunners })
 	if err := w.settle(); err != nil {
 		t.Fatal(err)
 	}
@@ -292,13 +317,27 @@ func TestSimulatedChaos(t *testing.T) {
 				t.Fatalf("seed %d, step %d: %v%s", seed, step, w.broken, w.describe())
 			}
 		}
-		w.addMissing()
+		w.mend()
 		if err := w.settle(); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		writes += w.writes
 	}
 	t.Logf("%d worlds of %d steps, %d writes of the manager", seeds, steps, writes)
+}
+
+// mend undoes what would keep jobs waiting for ever: what they may wait for comes, the pool
+// goes on and lets guests in, and there is a node to run on. Nodes that failed stay so.
+func (w *world) mend() {
+	w.addMissing()
+	w.openPool()
+	w.must(w.truth.Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "node-new"}}))
+}
+
+// openPool lets the pool go on, and everyone in.
+func (w *world) openPool() {
+	w.changePool(func(spec *v1alpha1.RunnerPoolSpec) { spec.Suspend = nil })
+	w.allowGuests("yes")
 }
 
 // addMissing creates the model and the priority class that jobs may wait for.
@@ -315,13 +354,14 @@ func (w *world) happen(step int) {
 	switch w.random.IntN(20) {
 	case 0:
 		if len(all[*v1alpha1.GenerationJob](w)) < 8 {
-			w.addJob(fmt.Sprint("job-", step), []string{"cat", "dog"}[w.random.IntN(2)], w.random.Int32N(3), w.drawSpec)
+			w.addJob([]string{"", guest}[w.random.IntN(2)]+fmt.Sprint("job-", step), []string{"cat", "dog"}[w.random.IntN(2)], w.random.Int32N(3), w.drawSpec)
 		}
 	case 1:
 		w.disturb()
 	case 2:
 		w.clock.SetTime(w.clock.Now().Add(time.Duration(w.random.IntN(20)) * time.Second))
 	case 3:
+		w.schedulePods()
 		w.collectGarbage()
 	case 4, 5, 6, 7, 8, 9:
 		if runner, ok := pick(w, all[*v1alpha1.Runner](w)); ok {
@@ -388,7 +428,7 @@ func (w *world) drawFailure() *v1alpha1.AssignmentError {
 
 // disturb is what the outside does to a cluster.
 func (w *world) disturb() {
-	switch w.random.IntN(11) {
+	switch w.random.IntN(16) {
 	case 0:
 		if pod, ok := pick(w, all[*corev1.Pod](w)); ok {
 			w.must(w.truth.Delete(w.ctx, pod))
@@ -413,11 +453,32 @@ func (w *world) disturb() {
 		if runner, ok := pick(w, all[*v1alpha1.Runner](w)); ok && len(runner.Status.Conditions) > 0 {
 			w.hung[runner.Spec.PodUID] = true
 		}
+	case 7, 8, 9, 10, 11:
+		w.disturbPool()
 	default:
 		if job, ok := pick(w, all[*v1alpha1.GenerationJob](w)); ok {
 			change, _ := pick(w, []func(*v1alpha1.GenerationJobSpec){suspend, suspend, resume, resume, cancel})
 			w.changeJob(job.Name, change)
 		}
+	}
+}
+
+// disturbPool is what the outside does to nodes, and the owner of a pool to it.
+func (w *world) disturbPool() {
+	node, _ := pick(w, all[*corev1.Node](w))
+	switch w.random.IntN(5) {
+	case 0:
+		w.failNode(node.Name)
+	case 1:
+		w.mendNodes()
+	case 2:
+		node.Spec.Unschedulable = !node.Spec.Unschedulable
+		w.must(w.truth.Update(w.ctx, node))
+	case 3:
+		w.changePool(func(spec *v1alpha1.RunnerPoolSpec) { spec.Suspend = new(w.random.IntN(3) == 0) })
+		w.allowGuests([]string{"yes", "no"}[w.random.IntN(2)])
+	case 4:
+		w.changePool(func(spec *v1alpha1.RunnerPoolSpec) { spec.Template = labelled(fmt.Sprint(w.random.IntN(3))) })
 	}
 }
 

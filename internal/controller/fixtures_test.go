@@ -135,6 +135,38 @@ func (n *namespace) podUID(name string) func() types.UID {
 	}
 }
 
+// deleted reports whether a pod is gone or on its way, for Eventually.
+func (n *namespace) deleted(name string) func() bool {
+	return func() bool {
+		var pod corev1.Pod
+		return admin.Get(n.ctx, n.key(name), &pod) != nil || !pod.DeletionTimestamp.IsZero()
+	}
+}
+
+// newPodThan waits for a pod that is not the one with the uid, and returns its name.
+func (n *namespace) newPodThan(uid string) string {
+	GinkgoHelper()
+	var pods corev1.PodList
+	Eventually(func(g Gomega) []corev1.Pod {
+		g.Expect(admin.List(n.ctx, &pods, client.InNamespace(n.name))).To(Succeed())
+		pods.Items = slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool { return string(pod.UID) == uid })
+		return pods.Items
+	}).ShouldNot(BeEmpty())
+	return pods.Items[0].Name
+}
+
+// putOnNode makes a node and puts a pod on it, as a scheduler does. There is no kubelet: a
+// pod that is deleted then stays until someone says that it is gone.
+func (n *namespace) putOnNode(pod string) *corev1.Node {
+	GinkgoHelper()
+	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{GenerateName: "node-"}}
+	Expect(admin.Create(n.ctx, node)).To(Succeed())
+	DeferCleanup(func(ctx context.Context) error { return admin.Delete(ctx, node) })
+	binding := &corev1.Binding{ObjectMeta: n.meta(pod), Target: corev1.ObjectReference{Kind: "Node", Name: node.Name}}
+	Expect(admin.SubResource("binding").Create(n.ctx, &corev1.Pod{ObjectMeta: n.meta(pod)}, binding)).To(Succeed())
+	return node
+}
+
 // setPodStatus says what a scheduler or a kubelet would say of a pod.
 func (n *namespace) setPodStatus(name string, change func(*corev1.PodStatus)) {
 	GinkgoHelper()

@@ -79,7 +79,7 @@ func (r *JobReconciler) gather(ctx context.Context, job *v1alpha1.GenerationJob)
 	if view.model, err = optional(ctx, r, types.NamespacedName{Namespace: job.Namespace, Name: job.Spec.ModelRef.Name}, &v1alpha1.Model{}); err != nil {
 		return jobView{}, err
 	}
-	if view.pool, err = optional(ctx, r, types.NamespacedName{Namespace: job.Namespace, Name: poolName(job)}, &v1alpha1.RunnerPool{}); err != nil {
+	if view.pool, err = r.gatherPool(ctx, job); err != nil {
 		return jobView{}, err
 	}
 	if class := className(job); class != "" {
@@ -101,7 +101,7 @@ func (r *JobReconciler) gather(ctx context.Context, job *v1alpha1.GenerationJob)
 // is asked, after all bindings that were on their way.
 func (r *JobReconciler) gatherHoldings(ctx context.Context, job *v1alpha1.GenerationJob) ([]holding, error) {
 	var runners v1alpha1.RunnerList
-	inNamespace := client.InNamespace(job.Namespace)
+	inNamespace := client.InNamespace(poolKey(job).Namespace)
 	err := r.List(ctx, &runners, inNamespace, client.MatchingFields{runnersByJob: string(job.UID)})
 	if err == nil && len(runners.Items) == 0 && claimsFreedom(job) {
 		r.Bindings.wait()
@@ -116,11 +116,24 @@ func (r *JobReconciler) gatherCrash(ctx context.Context, job *v1alpha1.Generatio
 	if !followed(job, bound) || bound.report == nil || bound.report.Error == nil || bound.report.Error.Reason != v1alpha1.ReasonRunnerCrashed {
 		return nil, nil
 	}
-	pod, err := optional(ctx, r, types.NamespacedName{Namespace: job.Namespace, Name: bound.runner.Name}, &corev1.Pod{})
+	pod, err := optional(ctx, r, types.NamespacedName{Namespace: poolKey(job).Namespace, Name: bound.runner.Name}, &corev1.Pod{})
 	if err != nil || pod == nil || pod.UID != bound.runner.PodUID {
 		return nil, err
 	}
 	return pod, nil
+}
+
+// gatherPool reads the job's pool. One that does not allow the job is as if it were not
+// there.
+func (r *JobReconciler) gatherPool(ctx context.Context, job *v1alpha1.GenerationJob) (*v1alpha1.RunnerPool, error) {
+	pool, err := optional(ctx, r, poolKey(job), &v1alpha1.RunnerPool{})
+	if err != nil || pool == nil {
+		return nil, err
+	}
+	if allowed, err := gatherAllowed(ctx, r, pool, job.Namespace); err != nil || !allowed {
+		return nil, err
+	}
+	return pool, nil
 }
 
 // optional reads an object that may be missing; then it returns nil.

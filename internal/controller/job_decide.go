@@ -19,7 +19,8 @@ import (
 // jobView is everything that the status of one job follows from.
 type jobView struct {
 	job *v1alpha1.GenerationJob
-	// model and pool that the job names; nil where they do not exist.
+	// model and pool that the job names; nil where they do not exist, or the pool does not
+	// allow the job.
 	model *v1alpha1.Model
 	pool  *v1alpha1.RunnerPool
 	// classMissing means that the PriorityClass that the job names does not exist.
@@ -302,9 +303,11 @@ func (d *jobDecision) wait() {
 	d.set(v1alpha1.ConditionScheduled, metav1.ConditionFalse, reason, message)
 }
 
-// obstacle is the first thing that keeps the job from a runner.
+// obstacle is the first thing that keeps the job from a runner. Of a pool in another
+// namespace it says no more than that it gave none: how it stands is not for neighbours.
 func (d *jobDecision) obstacle() (reason, message string) {
-	pool := poolName(d.job)
+	key := poolKey(d.job)
+	pool, foreign := key.Name, key.Namespace != d.job.Namespace
 	switch {
 	case len(d.holdings) > 0:
 		return v1alpha1.ReasonReleasing, fmt.Sprintf("runner %q has still to confirm that it let go of the job", d.holdings[0].runner.Name)
@@ -312,8 +315,14 @@ func (d *jobDecision) obstacle() (reason, message string) {
 		return v1alpha1.ReasonModelNotFound, fmt.Sprintf("there is no Model %q in namespace %q", d.job.Spec.ModelRef.Name, d.job.Namespace)
 	case d.classMissing:
 		return v1alpha1.ReasonPriorityClassNotFound, fmt.Sprintf("there is no PriorityClass %q", *d.job.Spec.PriorityClassName)
+	case d.pool == nil && key.Namespace != d.job.Namespace:
+		return v1alpha1.ReasonNotAllowedByPool, fmt.Sprintf("no RunnerPool %q in namespace %q allows jobs from namespace %q", pool, key.Namespace, d.job.Namespace)
 	case d.pool == nil:
-		return v1alpha1.ReasonPoolNotFound, fmt.Sprintf("there is no RunnerPool %q in namespace %q", pool, d.job.Namespace)
+		return v1alpha1.ReasonPoolNotFound, fmt.Sprintf("there is no RunnerPool %q in namespace %q", pool, key.Namespace)
+	case ptr.Deref(d.pool.Spec.Suspend, false):
+		return v1alpha1.ReasonPoolSuspended, fmt.Sprintf("RunnerPool %q is suspended", pool)
+	case foreign:
+		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q in namespace %q has not given it a runner yet", pool, key.Namespace)
 	case meta.IsStatusConditionTrue(d.pool.Status.Conditions, v1alpha1.ConditionStalled):
 		stalled := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionStalled)
 		return v1alpha1.ReasonPoolInvalid, fmt.Sprintf("RunnerPool %q can't start runners: %s", pool, stalled.Message)

@@ -60,16 +60,27 @@ func conditionText(status v1alpha1.GenerationJobStatus, condition string) string
 	return string(c.Status) + " " + c.Reason + ": " + c.Message
 }
 
+func poolElsewhere() *v1alpha1.PoolReference {
+	return &v1alpha1.PoolReference{Name: "gpu", Namespace: new("platform")}
+}
+
 func TestObstacles(t *testing.T) {
 	past, future := metav1.NewTime(testNow.Add(-time.Second)), metav1.NewTime(testNow.Add(time.Minute))
 	tests := map[string]struct {
 		change func(*jobView)
 		want   string
 	}{
-		"no free runner":       {func(*jobView) {}, `False WaitingForRunner: no runner of RunnerPool "default" is free yet (maxRunners is 1)`},
-		"no model":             {func(v *jobView) { v.model = nil }, `False ModelNotFound: there is no Model "emoji" in namespace "studio"`},
-		"no pool":              {func(v *jobView) { v.pool = nil }, `False PoolNotFound: there is no RunnerPool "default" in namespace "studio"`},
-		"no priority class":    {func(v *jobView) { v.job.Spec.PriorityClassName, v.classMissing = new("urgent"), true }, `False PriorityClassNotFound: there is no PriorityClass "urgent"`},
+		"no free runner":    {func(*jobView) {}, `False WaitingForRunner: no runner of RunnerPool "default" is free yet (maxRunners is 1)`},
+		"no model":          {func(v *jobView) { v.model = nil }, `False ModelNotFound: there is no Model "emoji" in namespace "studio"`},
+		"no pool":           {func(v *jobView) { v.pool = nil }, `False PoolNotFound: there is no RunnerPool "default" in namespace "studio"`},
+		"no priority class": {func(v *jobView) { v.job.Spec.PriorityClassName, v.classMissing = new("urgent"), true }, `False PriorityClassNotFound: there is no PriorityClass "urgent"`},
+		"a pool elsewhere that is not there, or does not allow the job": {func(v *jobView) { v.pool, v.job.Spec.PoolRef = nil, poolElsewhere() },
+			`False NotAllowedByPool: no RunnerPool "gpu" in namespace "platform" allows jobs from namespace "studio"`},
+		"a pool elsewhere, of which no more is said": {func(v *jobView) {
+			v.job.Spec.PoolRef = poolElsewhere()
+			setCondition(&v.pool.Status.Conditions, 1, testNow, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonScaling, "pod x waits")
+		}, `False WaitingForRunner: RunnerPool "gpu" in namespace "platform" has not given it a runner yet`},
+		"a suspended pool":     {func(v *jobView) { v.pool.Spec.Suspend = new(true) }, `False PoolSuspended: RunnerPool "default" is suspended`},
 		"no model and no pool": {func(v *jobView) { v.model, v.pool = nil, nil }, `False ModelNotFound: `},
 		"an unseen pool":       {func(v *jobView) { v.pool.Status.Conditions = nil }, `False WaitingForRunner: RunnerPool "default" was not looked at yet`},
 		"a stalled pool": {func(v *jobView) {

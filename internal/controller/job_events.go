@@ -83,6 +83,7 @@ var misconfigured = map[string]bool{
 	v1alpha1.ReasonPoolNotFound:          true,
 	v1alpha1.ReasonPriorityClassNotFound: true,
 	v1alpha1.ReasonPoolInvalid:           true,
+	v1alpha1.ReasonNotAllowedByPool:      true,
 }
 
 func becameTrue(before, after *v1alpha1.GenerationJobStatus, condition string) bool {

@@ -123,7 +123,7 @@ var _ = Describe("A job", func() {
 			HaveField("Height", int32(0)),
 			HaveField("Seed", int64(42)),
 			HaveField("Model.Generation", int64(2)),
-			HaveField("OutputDirectory", "album/apples"),
+			HaveField("OutputDirectory", n.name+"/album/apples"),
 		))
 	})
 

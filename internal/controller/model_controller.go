@@ -29,7 +29,7 @@ func (r *ModelReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	var runners v1alpha1.RunnerList
-	if err := r.List(ctx, &runners, client.InNamespace(model.Namespace)); err != nil {
+	if err := r.List(ctx, &runners, client.MatchingFields{runnersByModel: string(model.UID)}); err != nil {
 		return ctrl.Result{}, err
 	}
 	status := decideModel(&model, runners.Items, r.Clock.Now())

@@ -13,8 +13,8 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// decideModel returns the status that a model should have, given all Runners of its
-// namespace. What a runner found holds until another finds otherwise or the model's spec
+// decideModel returns the status that a model should have, given the Runners that
+// have it loaded or are to load it. What a runner found holds until another finds otherwise or the model's spec
 // changes.
 func decideModel(model *v1alpha1.Model, runners []v1alpha1.Runner, now time.Time) v1alpha1.ModelStatus {
 	status := model.Status.DeepCopy()

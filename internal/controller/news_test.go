@@ -12,8 +12,10 @@ import (
 	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/sets"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -27,7 +29,10 @@ import (
 type inbox map[item]time.Time
 
 // item is an object of a reconciler, by the kind that it is for.
-type item struct{ kind, name string }
+type item struct {
+	kind string
+	key  types.NamespacedName
+}
 
 // add asks for an object to be reconciled at a time, unless it is to be sooner.
 func (b inbox) add(i item, at time.Time) {
@@ -47,37 +52,32 @@ func (w *world) deliver(old, young client.Object) {
 		tell(w, "RunnerPool", old, young, changed(jobForPool), poolOfJob)
 	case *v1alpha1.RunnerPool:
 		tell(w, "RunnerPool", old, young, generation, named)
-		tell(w, "GenerationJob", old, young, changed(poolForJob), ws.waitingJobs(activeJobsByPool))
+		tell(w, "GenerationJob", old, young, changed(poolForJob), ws.jobsOfPool)
 	case *v1alpha1.Model:
 		tell(w, "Model", old, young, generation, named)
-		tell(w, "GenerationJob", old, young, generation, ws.waitingJobs(activeJobsByModel))
+		tell(w, "GenerationJob", old, young, generation, ws.jobsOfModel)
 		tell(w, "RunnerPool", old, young, generation, ws.poolsOfModel)
 	case *v1alpha1.Runner:
 		tell(w, "GenerationJob", old, young, nil, ws.jobsOfRunner)
 		tell(w, "RunnerPool", old, young, changed(runnerForPool), poolOfRunner)
-		tell(w, "Model", old, young, changed(runnerForModel), modelsOfRunner)
+		tell(w, "Model", old, young, changed(runnerForModel), ws.modelsOfRunner)
 	case *schedulingv1.PriorityClass:
-		tell(w, "GenerationJob", old, young, generation, ofClass(ws, jobName))
-		tell(w, "RunnerPool", old, young, generation, ofClass(ws, poolName))
+		tell(w, "GenerationJob", old, young, generation, ws.jobsOfClass)
+		tell(w, "RunnerPool", old, young, generation, ws.poolsOfClass)
+	case *corev1.Namespace:
+		tell(w, "GenerationJob", old, young, changed(namespaceForPool), ws.jobsOfNamespace)
+		tell(w, "RunnerPool", old, young, changed(namespaceForPool), ws.poolsBySelector)
+	case *corev1.Node:
+		tell(w, "RunnerPool", old, young, changed(nodeForPool), ws.poolsOfNode)
 	default:
-		tell(w, "RunnerPool", old, young, nil, func(context.Context, client.Object) names { return names{"default": {}} })
+		tell(w, "RunnerPool", old, young, nil, func(context.Context, client.Object) keys { return sets.New(client.ObjectKeyFromObject(w.thePool())) })
 	}
 }
 
-func named(_ context.Context, o client.Object) names { return names{o.GetName(): {}} }
-
-func ofClass(ws watches, of func(*v1alpha1.GenerationJob) string) func(context.Context, client.Object) names {
-	return func(ctx context.Context, class client.Object) names {
-		found := names{}
-		for _, job := range ws.jobs(ctx, simNamespace, activeJobsByClass, class.GetName()) {
-			found.Insert(of(&job))
-		}
-		return found
-	}
-}
+func named(_ context.Context, o client.Object) keys { return sets.New(client.ObjectKeyFromObject(o)) }
 
 // tell asks for the objects of a kind that an event concerns, if it passes.
-func tell[T client.Object](w *world, kind string, old, young client.Object, passes predicate.Predicate, of func(context.Context, T) names) {
+func tell[T client.Object](w *world, kind string, old, young client.Object, passes predicate.Predicate, of func(context.Context, T) keys) {
 	if passes != nil && old != nil && young != nil && !passes.Update(event.UpdateEvent{ObjectOld: old, ObjectNew: young}) {
 		return
 	}
@@ -85,8 +85,8 @@ func tell[T client.Object](w *world, kind string, old, young client.Object, pass
 		if o == nil {
 			continue
 		}
-		for name := range of(w.ctx, o.(T)) {
-			w.news.add(item{kind, name}, w.clock.Now())
+		for key := range of(w.ctx, o.(T)) {
+			w.news.add(item{kind, key}, w.clock.Now())
 		}
 	}
 }
@@ -98,7 +98,9 @@ func (w *world) workOnNews() {
 		if len(due) == 0 {
 			return
 		}
-		next := slices.MinFunc(due, func(a, b item) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.name, b.name)) })
+		next := slices.MinFunc(due, func(a, b item) int {
+			return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.key.String(), b.key.String()))
+		})
 		delete(w.news, next)
 		w.reconcile(func() (ctrl.Result, error) {
 			result, err := w.reconcileItem(next)
@@ -115,7 +117,7 @@ func (w *world) workOnNews() {
 }
 
 func (w *world) reconcileItem(i item) (ctrl.Result, error) {
-	request := ctrl.Request{NamespacedName: types.NamespacedName{Namespace: simNamespace, Name: i.name}}
+	request := ctrl.Request{NamespacedName: i.key}
 	switch i.kind {
 	case "GenerationJob":
 		return w.jobs.Reconcile(w.ctx, request)

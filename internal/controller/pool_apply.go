@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -46,7 +47,12 @@ func (r *PoolReconciler) apply(ctx context.Context, view *poolView, plan *poolPl
 			return err
 		}
 	}
-	for _, pod := range slices.Concat(plan.finished, plan.silent, plan.remove) {
+	for _, lost := range plan.silent {
+		if err := r.deleteSilent(ctx, view.pool, lost); err != nil {
+			return err
+		}
+	}
+	for _, pod := range slices.Concat(plan.finished, plan.remove) {
 		if err := r.delete(ctx, pod); err != nil {
 			return err
 		}
@@ -71,6 +77,17 @@ func (r *PoolReconciler) apply(ctx context.Context, view *poolView, plan *poolPl
 			return err
 		}
 	}
+	return nil
+}
+
+// deleteSilent removes a pod whose runner can't be relied on any more, and tells about it.
+func (r *PoolReconciler) deleteSilent(ctx context.Context, pool *v1alpha1.RunnerPool, lost lostRunner) error {
+	if err := r.delete(ctx, lost.pod); err != nil {
+		return err
+	}
+	runnersLost.WithLabelValues(pool.Namespace, pool.Name).Inc()
+	r.Recorder.Eventf(pool, lost.pod, corev1.EventTypeWarning, v1alpha1.ReasonRunnerLost, actionDelete,
+		"pod %q is deleted, as its runner %s", lost.pod.Name, lost.why)
 	return nil
 }
 
@@ -100,6 +117,9 @@ func (r *PoolReconciler) assign(ctx context.Context, c change, now time.Time) er
 	err := r.Patch(ctx, runner, lockedPatch(c.member.runner))
 	if err != nil && !apierrors.IsConflict(err) {
 		r.doubts.add(c.member.runner)
+	}
+	if err == nil {
+		countBindings(runner, c.loads)
 	}
 	return client.IgnoreNotFound(err)
 }

@@ -12,6 +12,7 @@ import (
 	schedulingv1 "k8s.io/api/scheduling/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -21,6 +22,7 @@ import (
 
 // +kubebuilder:rbac:groups=generation.atelier.dev,resources=runnerpools/status,verbs=patch
 // +kubebuilder:rbac:groups=generation.atelier.dev,resources=runners,verbs=create;patch;delete
+// +kubebuilder:rbac:groups="",resources=namespaces;nodes,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;create;delete
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get;list;watch;create
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=roles,verbs=get;list;watch;create;update
@@ -36,14 +38,16 @@ import (
 type PoolReconciler struct {
 	client.Client
 	// Live reads from the API server. What can't be undone is decided by it.
-	Live  client.Reader
-	Clock clock.PassiveClock
+	Live     client.Reader
+	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
 	// Image of runners whose pool names none.
 	Image    string
 	Bindings *Bindings
 
-	doubts doubts
-	counts lateCounts
+	doubts    doubts
+	counts    lateCounts
+	overtakes overtakes
 }
 
 // Reconcile brings one pool's runners, and their jobs, up to date.
@@ -52,6 +56,7 @@ func (r *PoolReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err := r.Get(ctx, req.NamespacedName, &pool); err != nil {
 		forgetPool(req.NamespacedName)
 		r.counts.forget(req.NamespacedName)
+		r.overtakes.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	view, err := r.gather(ctx, &pool)
@@ -59,7 +64,9 @@ func (r *PoolReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	plan := decidePool(view)
+	r.overtakes.remember(req.NamespacedName, plan.overtaken)
 	err = r.apply(ctx, view, plan)
+	gaugePool(req.NamespacedName, plan)
 	late, statusErr := r.writeStatus(ctx, &pool, poolStatus(view, plan, refusal(err)), view.now)
 	return ctrl.Result{RequeueAfter: sooner(untilRecheck(plan.recheck, view.now), late)}, errors.Join(err, statusErr)
 }
@@ -82,8 +89,9 @@ func untilRecheck(recheck, now time.Time) time.Duration {
 
 // gather reads all that a decision about the pool needs.
 func (r *PoolReconciler) gather(ctx context.Context, pool *v1alpha1.RunnerPool) (*poolView, error) {
-	view := &poolView{pool: pool, now: r.Clock.Now()}
+	view := &poolView{pool: pool, now: r.Clock.Now(), overtaken: r.overtakes.of(client.ObjectKeyFromObject(pool))}
 	view.template, view.invalid = runnerTemplate(pool, r.Image)
+	view.invalidNamespaces = invalidNamespaces(pool)
 
 	var jobs v1alpha1.GenerationJobList
 	var runners v1alpha1.RunnerList
@@ -91,7 +99,7 @@ func (r *PoolReconciler) gather(ctx context.Context, pool *v1alpha1.RunnerPool) 
 	var classes schedulingv1.PriorityClassList
 	inNamespace := client.InNamespace(pool.Namespace)
 	if err := errors.Join(
-		r.List(ctx, &jobs, inNamespace, client.MatchingFields{activeJobsByPool: pool.Name}),
+		r.List(ctx, &jobs, client.MatchingFields{activeJobsByPool: client.ObjectKeyFromObject(pool).String()}),
 		r.List(ctx, &runners, inNamespace, client.MatchingFields{runnersByPool: pool.Name}),
 		r.List(ctx, &pods, inNamespace, client.MatchingLabels{v1alpha1.LabelPool: pool.Name}),
 		r.List(ctx, &classes),
@@ -103,22 +111,55 @@ func (r *PoolReconciler) gather(ctx context.Context, pool *v1alpha1.RunnerPool) 
 	if err := r.doubts.resolve(ctx, r.Live, view.runners); err != nil {
 		return nil, err
 	}
-	return view, errors.Join(r.gatherModels(ctx, view), r.gatherGone(ctx, view))
+	return view, errors.Join(r.gatherNamespaces(ctx, view), r.gatherModels(ctx, view), r.gatherNodes(ctx, view), r.gatherGone(ctx, view))
+}
+
+// gatherNamespaces finds out which namespaces that jobs are in the pool allows.
+func (r *PoolReconciler) gatherNamespaces(ctx context.Context, view *poolView) error {
+	view.allowed = map[string]bool{}
+	for _, job := range view.jobs {
+		if _, known := view.allowed[job.Namespace]; known {
+			continue
+		}
+		allowed, err := gatherAllowed(ctx, r, view.pool, job.Namespace)
+		if err != nil {
+			return err
+		}
+		view.allowed[job.Namespace] = allowed
+	}
+	return nil
 }
 
 // gatherModels reads the models that the jobs name.
 func (r *PoolReconciler) gatherModels(ctx context.Context, view *poolView) error {
-	view.models = map[string]*v1alpha1.Model{}
+	view.models = map[types.NamespacedName]*v1alpha1.Model{}
 	for _, job := range view.jobs {
-		name := job.Spec.ModelRef.Name
-		if _, known := view.models[name]; known {
+		key := modelKey(&job)
+		if _, known := view.models[key]; known {
 			continue
 		}
-		model, err := optional(ctx, r, types.NamespacedName{Namespace: job.Namespace, Name: name}, &v1alpha1.Model{})
+		model, err := optional(ctx, r, key, &v1alpha1.Model{})
 		if err != nil {
 			return err
 		}
-		view.models[name] = model
+		view.models[key] = model
+	}
+	return nil
+}
+
+// gatherNodes reads the nodes that the pods are on.
+func (r *PoolReconciler) gatherNodes(ctx context.Context, view *poolView) error {
+	view.nodes = map[string]*corev1.Node{}
+	for _, pod := range view.pods {
+		name := pod.Spec.NodeName
+		if _, known := view.nodes[name]; known || name == "" {
+			continue
+		}
+		node, err := optional(ctx, r, types.NamespacedName{Name: name}, &corev1.Node{})
+		if err != nil {
+			return err
+		}
+		view.nodes[name] = node
 	}
 	return nil
 }
@@ -136,7 +177,7 @@ func (r *PoolReconciler) gatherGone(ctx context.Context, view *poolView) error {
 			if known[a.UID] {
 				continue
 			}
-			job, err := optional(ctx, r.Live, types.NamespacedName{Namespace: runner.Namespace, Name: a.JobName}, &v1alpha1.GenerationJob{})
+			job, err := optional(ctx, r.Live, runner.JobKey(&a), &v1alpha1.GenerationJob{})
 			if err != nil {
 				return err
 			}
@@ -146,10 +187,10 @@ func (r *PoolReconciler) gatherGone(ctx context.Context, view *poolView) error {
 	return nil
 }
 
-// writeStatus stores the pool's status if it changed, or returns how long that may wait.
+// writeStatus stores the pool's status if it changed, then tells about it, or returns how
+// long that may wait.
 func (r *PoolReconciler) writeStatus(ctx context.Context, pool *v1alpha1.RunnerPool, status v1alpha1.RunnerPoolStatus, now time.Time) (time.Duration, error) {
 	key := client.ObjectKeyFromObject(pool)
-	gaugePool(key, &status)
 	if !equality.Semantic.DeepEqual(pool.Status, status) {
 		if onlyCountsDiffer(pool.Status, status) {
 			if wait := r.counts.wait(key, now); wait > 0 {
@@ -160,6 +201,9 @@ func (r *PoolReconciler) writeStatus(ctx context.Context, pool *v1alpha1.RunnerP
 		pool.Status = status
 		if err := r.Status().Patch(ctx, pool, lockedPatch(before)); err != nil {
 			return 0, client.IgnoreNotFound(err)
+		}
+		for _, e := range poolEvents(&before.Status, &status) {
+			r.Recorder.Eventf(pool, nil, e.kind, e.reason, e.action, "%s", e.note)
 		}
 	}
 	r.counts.forget(key)

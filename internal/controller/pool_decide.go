@@ -16,33 +16,40 @@ import (
 	"github.com/atelier-dev/atelier/internal/schedule"
 )
 
-// defaultIdleTimeout applies where a pool has none.
-const defaultIdleTimeout = 10 * time.Minute
-
 // poolView is everything that decisions about one pool follow from.
 type poolView struct {
 	pool *v1alpha1.RunnerPool
 	// template of the pods; nil where invalid says why there is none.
 	template *corev1.PodTemplateSpec
 	invalid  error
-	// jobs of the pool that have not ended.
+	// invalidNamespaces says why nobody can tell which namespaces the pool allows; nil
+	// where one can.
+	invalidNamespaces error
+	// jobs that name the pool and have not ended, of whatever namespace.
 	jobs []v1alpha1.GenerationJob
+	// allowed says of the namespaces of the jobs whether they may use the pool.
+	allowed map[string]bool
+	// overtaken is since when jobs are overtaken by others.
+	overtaken overtaken
 	// gone are the assigned jobs that are certain not to exist any more, or to have ended.
 	gone       map[types.UID]bool
-	models     map[string]*v1alpha1.Model
+	models     map[types.NamespacedName]*v1alpha1.Model
 	priorities priorities
 	runners    []v1alpha1.Runner
 	pods       []corev1.Pod
-	now        time.Time
+	// nodes that the pods are on, by name; nil where they are unknown.
+	nodes map[string]*corev1.Node
+	now   time.Time
 }
 
 // poolPlan is what to do for a pool, in the order of its fields.
 type poolPlan struct {
 	// lost Runners are deleted: their jobs are free for another runner then.
 	lost []*v1alpha1.Runner
-	// finished pods are deleted, and silent ones, whose runners owe an answer.
+	// silent pods are deleted, as their runners can't be relied on any more.
+	silent []lostRunner
+	// finished pods are deleted.
 	finished []*corev1.Pod
-	silent   []*corev1.Pod
 	// mailboxes are the pods to make a Runner for.
 	mailboxes []*corev1.Pod
 	// changes are the Runners whose assignments change.
@@ -54,8 +61,11 @@ type poolPlan struct {
 	recheck time.Time
 
 	members []*member
+	leaving []*member
 	// pending is how many jobs wait for a runner after this.
 	pending int
+	// overtaken is what to remember of the waiting jobs; nil to leave it as it is.
+	overtaken overtaken
 }
 
 // change is what becomes of the assignments of one Runner, in one write.
@@ -63,21 +73,27 @@ type change struct {
 	member *member
 	// released means that assignments were taken from it.
 	released bool
-	// bound are the jobs that are new to it.
+	// bound are the jobs that are new to it, and loads what it takes to load the model of
+	// each.
 	bound []*v1alpha1.GenerationJob
+	loads []load
 }
 
-// decidePool makes the plan: free what is over, give waiting jobs to free runners, then
-// fit the number of runners to what is left.
+// decidePool makes the plan: give up runners that are lost, free what is over, give waiting
+// jobs to free runners, then fit the number of runners to what is left.
 func decidePool(view *poolView) *poolPlan {
 	d := newPoolDecision(view)
-	d.replaceSilent()
+	d.giveUpSilent()
+	d.giveUpUnready()
+	d.giveUpStranded()
 	d.release()
 	if view.pool.DeletionTimestamp.IsZero() && view.invalid == nil {
+		d.wait()
+		d.retire()
 		d.bind()
 		d.scale()
 	}
-	d.plan.members = d.fleet.members
+	d.plan.members, d.plan.leaving = d.fleet.members, d.fleet.leaving
 	return d.plan
 }
 
@@ -87,7 +103,9 @@ type poolDecision struct {
 	fleet    *fleet
 	jobByUID map[types.UID]*v1alpha1.GenerationJob
 	holdings map[types.UID][]holding
-	plan     *poolPlan
+	// queue is the jobs that wait.
+	queue []schedule.Job
+	plan  *poolPlan
 }
 
 func newPoolDecision(view *poolView) *poolDecision {
@@ -106,6 +124,7 @@ func newPoolDecision(view *poolView) *poolDecision {
 			d.holdings[types.UID(uid)] = append(d.holdings[types.UID(uid)], h)
 		}
 	}
+	d.fleet.lookAtNodes(view.nodes)
 	d.plan = &poolPlan{lost: d.fleet.lost, finished: d.fleet.finished}
 	for _, m := range d.fleet.members {
 		if m.runner == nil {
@@ -146,35 +165,33 @@ func (d *poolDecision) over(m *member, a *v1alpha1.Assignment) bool {
 
 // bind gives the jobs that wait to the runners that are free.
 func (d *poolDecision) bind() {
-	waiting, queue := d.waiting()
-	bindings := schedule.Bind(queue, d.freeRunners(), d.slots())
+	bindings, passed := schedule.Bind(d.queue, d.freeRunners(), d.rules())
+	d.plan.overtaken = rememberOvertaken(d.queue, passed, d.now)
 	for _, b := range bindings {
 		at := slices.IndexFunc(d.fleet.members, func(m *member) bool { return m.pod.Name == b.Runner })
-		d.give(d.fleet.members[at], waiting[b.Job])
+		d.give(d.fleet.members[at], d.jobByUID[b.Job])
 	}
-	d.plan.pending = len(queue) - len(bindings)
+	d.plan.pending = len(d.queue) - len(bindings)
 }
 
-// waiting returns the jobs that could begin now, by uid and as the scheduler sees them.
-func (d *poolDecision) waiting() (map[types.UID]*v1alpha1.GenerationJob, []schedule.Job) {
-	byUID, queue := map[types.UID]*v1alpha1.GenerationJob{}, []schedule.Job{}
+// wait queues the jobs that could begin now.
+func (d *poolDecision) wait() {
 	for i := range d.jobs {
 		job := &d.jobs[i]
-		model := d.models[job.Spec.ModelRef.Name]
+		model := d.models[modelKey(job)]
 		priority, classKnown := d.priorities.of(job)
-		if model == nil || !classKnown || len(d.holdings[job.UID]) > 0 || !mayBegin(job, d.now) {
+		if model == nil || !classKnown || !d.allowed[job.Namespace] || len(d.holdings[job.UID]) > 0 || !mayBegin(job, d.now) {
 			d.recheckAtRetry(job)
 			continue
 		}
-		byUID[job.UID] = job
-		queue = append(queue, schedule.Job{
-			UID:          job.UID,
-			Priority:     priority,
-			CreationTime: job.CreationTimestamp.Time,
-			Model:        schedule.Model{UID: model.UID, Generation: model.Generation},
+		d.queue = append(d.queue, schedule.Job{
+			UID:            job.UID,
+			Priority:       priority,
+			CreationTime:   job.CreationTimestamp.Time,
+			Model:          scheduledModel(model),
+			OvertakenSince: d.overtaken.since(job.UID, job.CreationTimestamp.Time),
 		})
 	}
-	return byUID, queue
 }
 
 // mayBegin reports whether a job that no runner holds is to be given to one.
@@ -197,16 +214,32 @@ func (d *poolDecision) recheckAt(t time.Time) {
 	}
 }
 
-// freeRunners returns the members that can be given jobs. An outdated one is to end, so it
-// gets no more.
+// freeRunners returns the members that can be given jobs: none of a suspended pool, and none
+// that is to end.
 func (d *poolDecision) freeRunners() []schedule.Runner {
 	var free []schedule.Runner
 	for _, m := range d.fleet.members {
-		if m.ready() && !m.outdated {
+		if m.ready() && !m.retiring && !poolSuspended(d.pool) {
 			free = append(free, schedule.Runner{Name: m.pod.Name, Model: m.model(), Jobs: m.jobs()})
 		}
 	}
 	return free
+}
+
+// poolSuspended reports whether a pool gives no jobs away.
+func poolSuspended(pool *v1alpha1.RunnerPool) bool { return ptr.Deref(pool.Spec.Suspend, false) }
+
+// rules are the pool's, with what it leaves out.
+func (d *poolDecision) rules() schedule.Rules {
+	return schedule.Rules{
+		Slots:           d.slots(),
+		MaxAffinityWait: durationOr(v1alpha1.DefaultMaxAffinityWait, d.pool.Spec.MaxAffinityWait),
+		Now:             d.now,
+	}
+}
+
+func durationOr(fallback time.Duration, d *metav1.Duration) time.Duration {
+	return ptr.Deref(d, metav1.Duration{Duration: fallback}).Duration
 }
 
 // slots is how many jobs a runner may have now. More than one only hides the way between
@@ -222,7 +255,8 @@ func (d *poolDecision) slots() int {
 
 // give adds an assignment of the job to the runner.
 func (d *poolDecision) give(m *member, job *v1alpha1.GenerationJob) {
-	model := d.models[job.Spec.ModelRef.Name]
+	model := d.models[modelKey(job)]
+	takes := loadFor(m.model(), scheduledModel(model))
 	assignment := newAssignment(job, model, job.Status.Attempt+1)
 	assignment.BindTime = new(metav1.NewMicroTime(d.now))
 	m.assignments = append(slices.Clone(m.assignments), assignment)
@@ -232,19 +266,12 @@ func (d *poolDecision) give(m *member, job *v1alpha1.GenerationJob) {
 		d.plan.changes = append(d.plan.changes, change{member: m})
 	}
 	d.plan.changes[at].bound = append(d.plan.changes[at].bound, job)
+	d.plan.changes[at].loads = append(d.plan.changes[at].loads, takes)
 }
 
 // scale fits the number of runners to the jobs.
 func (d *poolDecision) scale() {
-	members := make([]schedule.Member, len(d.fleet.members))
-	for i, m := range d.fleet.members {
-		members[i] = m.scheduled()
-	}
-	leaving := make([]int, len(d.fleet.leaving))
-	for i, m := range d.fleet.leaving {
-		leaving[i] = m.ordinal
-	}
-	scaling := schedule.Scale(d.limits(), members, leaving, d.plan.pending, d.now)
+	scaling := schedule.Scale(d.limits(), d.scheduledMembers(), d.scheduledLeaving(), d.plan.pending, d.now)
 	d.plan.create = scaling.Create
 	for _, m := range d.fleet.members {
 		if slices.Contains(scaling.Remove, m.ordinal) {
@@ -254,15 +281,32 @@ func (d *poolDecision) scale() {
 	d.recheckAt(scaling.Recheck)
 }
 
-// limits are the pool's, with what it leaves out.
+// scheduledMembers are the members as scale and retire decisions see them.
+func (d *poolDecision) scheduledMembers() []schedule.Member {
+	members := make([]schedule.Member, len(d.fleet.members))
+	for i, m := range d.fleet.members {
+		members[i] = m.scheduled()
+	}
+	return members
+}
+
+func (d *poolDecision) scheduledLeaving() []schedule.Leaving {
+	leaving := make([]schedule.Leaving, len(d.fleet.leaving))
+	for i, m := range d.fleet.leaving {
+		leaving[i] = schedule.Leaving{Ordinal: m.ordinal, Stranded: m.stranded(d.now)}
+	}
+	return leaving
+}
+
+// limits are the pool's, with what it leaves out. A suspended pool may have no runner.
 func (d *poolDecision) limits() schedule.Limits {
-	limits := schedule.Limits{
-		Min:         int(ptr.Deref(d.pool.Spec.MinRunners, 0)),
-		Max:         int(ptr.Deref(d.pool.Spec.MaxRunners, v1alpha1.DefaultMaxRunners)),
-		IdleTimeout: defaultIdleTimeout,
+	if poolSuspended(d.pool) {
+		return schedule.Limits{}
 	}
-	if timeout := d.pool.Spec.IdleTimeout; timeout != nil {
-		limits.IdleTimeout = timeout.Duration
+	return schedule.Limits{
+		Min:            int(ptr.Deref(d.pool.Spec.MinRunners, 0)),
+		Max:            int(ptr.Deref(d.pool.Spec.MaxRunners, v1alpha1.DefaultMaxRunners)),
+		IdleTimeout:    durationOr(v1alpha1.DefaultIdleTimeout, d.pool.Spec.IdleTimeout),
+		MaxUnavailable: int(ptr.Deref(d.pool.Spec.MaxUnavailable, v1alpha1.DefaultMaxUnavailable)),
 	}
-	return limits
 }

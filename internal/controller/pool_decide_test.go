@@ -27,8 +27,9 @@ func newPoolScene(maximum, slots int32) poolScene {
 	template, err := runnerTemplate(pool, "atelier-runner")
 	return poolScene{&poolView{
 		pool: pool, template: template, invalid: err, now: testNow,
-		models: map[string]*v1alpha1.Model{"emoji": {ObjectMeta: metav1.ObjectMeta{Name: "emoji", UID: "emoji", Generation: 1}}},
-		gone:   map[types.UID]bool{},
+		allowed: map[string]bool{"studio": true},
+		models:  map[types.NamespacedName]*v1alpha1.Model{{Namespace: "studio", Name: "emoji"}: {ObjectMeta: metav1.ObjectMeta{Name: "emoji", UID: "emoji", Generation: 1}}},
+		gone:    map[types.UID]bool{},
 	}}
 }
 

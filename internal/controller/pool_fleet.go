@@ -23,7 +23,7 @@ type fleet struct {
 	members []*member
 	// leaving are being removed, and may still have jobs.
 	leaving []*member
-	// finished pods will run no process again.
+	// finished pods will run no process again, and are not being removed yet.
 	finished []*corev1.Pod
 	// lost are Runners without a pod that could be theirs.
 	lost []*v1alpha1.Runner
@@ -37,7 +37,12 @@ type member struct {
 	runner *v1alpha1.Runner
 	// assignments is what the Runner's spec should have.
 	assignments []v1alpha1.Assignment
-	outdated    bool
+	// outdated means that the pod was made from an older template.
+	outdated bool
+	// drained says why the pod's node is being emptied; empty where it is not.
+	drained string
+	// retiring means that the runner gets no more jobs and goes when it has none.
+	retiring bool
 }
 
 // newFleet sorts out which pods and Runners belong together. Hash is the pool's present
@@ -52,7 +57,9 @@ func newFleet(pool *v1alpha1.RunnerPool, pods []corev1.Pod, runners []v1alpha1.R
 		case !ok || !metav1.IsControlledBy(pod, pool):
 			continue
 		case podFinished(pod):
-			f.finished = append(f.finished, pod)
+			if pod.DeletionTimestamp.IsZero() {
+				f.finished = append(f.finished, pod)
+			}
 			f.leaving = append(f.leaving, &member{ordinal: ordinal, pod: pod})
 			continue
 		}
@@ -116,6 +123,8 @@ func (m *member) obstacle() string {
 		return fmt.Sprintf("pod %q has no Runner yet", m.pod.Name)
 	case !m.runner.DeletionTimestamp.IsZero():
 		return fmt.Sprintf("Runner %q is being deleted", m.runner.Name)
+	case m.drained != "":
+		return fmt.Sprintf("runner %q takes no more jobs, as %s", m.runner.Name, m.drained)
 	}
 	switch ready := meta.FindStatusCondition(m.runner.Status.Conditions, v1alpha1.ConditionReady); {
 	case ready == nil:
@@ -147,6 +156,13 @@ func podObstacle(pod *corev1.Pod) string {
 	return ""
 }
 
+// unschedulable reports whether the scheduler finds no node for the runner's pod.
+func (m *member) unschedulable() bool {
+	return slices.ContainsFunc(m.pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable
+	})
+}
+
 func withDetail(text, detail string) string {
 	if detail == "" {
 		return text
@@ -166,6 +182,11 @@ func (m *member) model() schedule.Model {
 	return schedule.Model{}
 }
 
+// scheduledModel is a model as the scheduler sees it.
+func scheduledModel(model *v1alpha1.Model) schedule.Model {
+	return schedule.Model{UID: model.UID, Generation: model.Generation}
+}
+
 // idleSince is when the runner last had a job, else when its pod was made.
 func (m *member) idleSince() time.Time {
 	if m.runner != nil {
@@ -183,6 +204,7 @@ func (m *member) scheduled() schedule.Member {
 		Jobs:      m.jobs(),
 		Starting:  !m.ready(),
 		Outdated:  m.outdated,
+		Retiring:  m.retiring,
 		IdleSince: m.idleSince(),
 	}
 }

@@ -17,19 +17,12 @@ import (
 // denoising step, and one that hangs is restarted by its liveness probe.
 const answerTime = 2 * time.Minute
 
-// replaceSilent gives up the runners that have owed an answer for too long: their process
-// hangs, or the network between them and the API server is cut. Their pods are deleted. When
-// one is gone its jobs are free again; until then it keeps them.
-func (d *poolDecision) replaceSilent() {
+// giveUpSilent gives up the runners that have owed an answer for too long: their process
+// hangs, or the network between them and the API server is cut.
+func (d *poolDecision) giveUpSilent() {
 	for _, m := range slices.Clone(d.fleet.members) {
-		since := m.owesSince()
-		switch {
-		case since.IsZero():
-		case d.now.Before(since.Add(answerTime)):
-			d.recheckAt(since.Add(answerTime))
-		default:
-			d.plan.silent = append(d.plan.silent, m.pod)
-			d.fleet.leave(m)
+		if since := m.owesSince(); !since.IsZero() && d.reached(since.Add(answerTime)) {
+			d.giveUp(m, "owes the manager an answer since "+since.UTC().Format(time.RFC3339))
 		}
 	}
 }

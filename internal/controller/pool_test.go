@@ -4,13 +4,16 @@
 package controller_test
 
 import (
+	"fmt"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/utils/ptr"
 	kstatus "sigs.k8s.io/cli-utils/pkg/kstatus/status"
@@ -160,7 +163,7 @@ var _ = Describe("A pool", func() {
 		Consistently(n.pods).Should(BeEmpty())
 	})
 
-	It("replaces idle runners when its template changes, and busy ones when they are done", func(ctx SpecContext) {
+	It("replaces runners when its template changes, one after the other, idle ones first and busy ones when they are done", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
 		n.createModel()
 		pool := n.createPool(twoRunners, func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](2) })
@@ -175,9 +178,187 @@ var _ = Describe("A pool", func() {
 		update(n, pool, func() { template(`{"metadata": {"labels": {"version": "2"}}}`)(&pool.Spec) })
 		Eventually(n.podUID("default-0")).ShouldNot(Or(Equal(other), BeEmpty()))
 		Consistently(n.podUID("default-1")).Should(Equal(idle))
+		Eventually(n.pool).Should(HaveField("Status.UpdatedRunners", int32(1)))
+		n.createJob("pear")
+		n.startRunner("default-0").finish("pear")
 		busy.finish("apple")
 		Eventually(n.job("apple")).Should(inPhase(v1alpha1.PhaseSucceeded, 100))
 		Eventually(n.podUID("default-1")).ShouldNot(Or(Equal(idle), BeEmpty()))
+		n.startRunner("default-1")
+		Eventually(n.pool).Should(And(HaveField("Status.UpdatedRunners", int32(2)), haveCondition("Ready", metav1.ConditionTrue, "Scaled", "")))
+	})
+
+	It("lets runners of the old template work on when pods of the new one do not start", func(ctx SpecContext) {
+		n := inNewNamespace(ctx)
+		n.createModel()
+		pool := n.createPool(twoRunners, func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](2) })
+		n.startRunner("default-0")
+		n.startRunner("default-1")
+		first := map[string]types.UID{"default-0": n.podUID("default-0")(), "default-1": n.podUID("default-1")()}
+		update(n, pool, func() {
+			template(`{"spec": {"containers": [{"name": "runner", "image": "no/such:image"}]}}`)(&pool.Spec)
+		})
+		left := func(g Gomega) []string {
+			names := []string{}
+			for name, uid := range first {
+				if n.podUID(name)() == uid {
+					names = append(names, name)
+				}
+			}
+			return names
+		}
+		Eventually(left).Should(HaveLen(1))
+		n.createJob("apple")
+		runner := n.connectRunner(left(Default)[0])
+		Expect(runner.job()).To(Equal("apple"))
+		Consistently(left).Should(HaveLen(1))
+		runner.finish("apple")
+		Eventually(n.job("apple")).Should(inPhase(v1alpha1.PhaseSucceeded, 100))
+		Consistently(left).Should(HaveLen(1))
+	})
+
+	It("gives a job to the runner that has its model loaded, and lets no other wait too long for that", func(ctx SpecContext) {
+		n := inNewNamespace(ctx)
+		model := n.createModel()
+		Expect(admin.Create(ctx, &v1alpha1.Model{ObjectMeta: n.meta("other"), Spec: v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: "other"}}})).To(Succeed())
+		n.createPool(func(spec *v1alpha1.RunnerPoolSpec) {
+			spec.MaxAffinityWait = &metav1.Duration{Duration: 2 * time.Second}
+		})
+		n.createJob("first")
+		runner := n.startRunner("default-0")
+		Expect(runner.job()).To(Equal("first"))
+		runner.write(func(status *v1alpha1.RunnerStatus) {
+			status.Model = &v1alpha1.LoadedModel{Name: theModel, UID: model.UID, Generation: model.Generation}
+		})
+		n.createJob("a-swap", func(spec *v1alpha1.GenerationJobSpec) { spec.ModelRef.Name = "other" })
+		Eventually(n.pool).Should(HaveField("Status.PendingJobs", int32(1)))
+		var order []string
+		for i := range 100 {
+			n.createJob(fmt.Sprint("loaded-", i))
+			Eventually(n.pool).Should(HaveField("Status.PendingJobs", int32(2)))
+			runner.finish(runner.job())
+			Eventually(runner.assignments).ShouldNot(BeEmpty())
+			if order = append(order, runner.job()); order[i] == "a-swap" {
+				break
+			}
+		}
+		Expect(len(order)).To(BeNumerically(">", 1), "the loaded model goes first")
+		Expect(order).To(ContainElement("a-swap"), "in the end it does not")
+	})
+
+	It("gives no jobs away while it is suspended, and runs empty", func(ctx SpecContext) {
+		n := inNewNamespace(ctx)
+		n.createModel()
+		pool := n.createPool(func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](1) })
+		n.createJob("apple")
+		runner := n.startRunner("default-0")
+		Expect(runner.job()).To(Equal("apple"))
+		update(n, pool, func() { pool.Spec.Suspend = new(true) })
+		n.createJob("pear")
+		Eventually(n.job("pear")).Should(haveCondition("Scheduled", metav1.ConditionFalse, "PoolSuspended", `RunnerPool "default" is suspended`))
+		Eventually(n.pool).Should(haveCondition("Ready", metav1.ConditionFalse, "Scaling", "suspended; 1 runner left"))
+		runner.finish("apple")
+		Eventually(n.job("apple")).Should(inPhase(v1alpha1.PhaseSucceeded, 100))
+		Eventually(n.pods).Should(BeEmpty())
+		Eventually(n.pool).Should(haveCondition("Ready", metav1.ConditionTrue, "PoolSuspended", "no runner is left"))
+		Expect(n.kstatusOf("RunnerPool", "default")(Default)).To(Equal(kstatus.CurrentStatus))
+
+		update(n, pool, func() { pool.Spec.Suspend = nil })
+		n.startRunner("default-0").finish("pear")
+		Eventually(n.job("pear")).Should(inPhase(v1alpha1.PhaseSucceeded, 100))
+	})
+
+	It("gives no more jobs to a runner whose node is cordoned, and replaces it when it is done", func(ctx SpecContext) {
+		n := inNewNamespace(ctx)
+		n.createModel()
+		n.createPool(twoRunners)
+		n.createJob("apple")
+		runner := n.startRunner("default-0")
+		Expect(runner.job()).To(Equal("apple"))
+		node := n.putOnNode("default-0")
+		update(n, node, func() { node.Spec.Unschedulable = true })
+		Eventually(n.pool).Should(haveCondition("Ready", metav1.ConditionFalse, "Scaling",
+			fmt.Sprintf("runner %q takes no more jobs, as node %q is cordoned", "default-0", node.Name)))
+		n.createJob("pear")
+		n.startRunner("default-1").finish("pear")
+		Eventually(n.job("pear")).Should(And(inPhase(v1alpha1.PhaseSucceeded, 100), HaveField("Status.Runner.Name", "default-1")))
+		Consistently(n.podUID("default-0")).ShouldNot(BeEmpty())
+		runner.finish("apple")
+		Eventually(n.job("apple")).Should(inPhase(v1alpha1.PhaseSucceeded, 100))
+		Eventually(n.deleted("default-0")).Should(BeTrue())
+	})
+
+	It("gives up a runner that has a job and is silent, and what comes of it later is refused", func(ctx SpecContext) {
+		n := inNewNamespace(ctx)
+		n.createModel()
+		n.createPool(twoRunners, func(spec *v1alpha1.RunnerPoolSpec) {
+			spec.UnreadyTimeout = &metav1.Duration{Duration: 10 * time.Second}
+		})
+		job := n.createJob("apple")
+		late := n.startRunner("default-0")
+		Expect(late.job()).To(Equal("apple"))
+		late.report("apple", generating)
+		n.putOnNode("default-0")
+		stale := late.get(Default)
+		n.setPodStatus("default-0", func(status *corev1.PodStatus) {
+			status.Conditions = []corev1.PodCondition{{
+				Type: corev1.PodReady, Status: corev1.ConditionFalse, Reason: "NodeNotReady",
+				LastTransitionTime: metav1.NewTime(time.Now().Add(-time.Hour)),
+			}}
+		})
+		Eventually(n.deleted("default-0")).Should(BeTrue())
+		Eventually(n.events(n.pool(Default))).Should(ContainElement(HavePrefix(`Warning RunnerLost: pod "default-0" is deleted, as its runner has jobs and was not ready since `)))
+
+		By("ending the pod as its node would when it comes back")
+		Expect(admin.Delete(ctx, &corev1.Pod{ObjectMeta: n.meta("default-0")}, client.GracePeriodSeconds(0))).To(Succeed())
+		second := n.startRunner(n.newPodThan(string(stale.Spec.PodUID)))
+		Eventually(second.assignments).Should(Equal([]string{"apple/2"}))
+		stale.Status.Assignments[0].Phase = v1alpha1.PhaseSucceeded
+		Expect(late.client.Status().Update(ctx, stale)).To(Or(WithTransform(apierrors.IsNotFound, BeTrue()), WithTransform(apierrors.IsForbidden, BeTrue()), WithTransform(apierrors.IsConflict, BeTrue()), WithTransform(apierrors.IsUnauthorized, BeTrue())))
+		second.finish("apple")
+		Eventually(n.job("apple")).Should(And(inPhase(v1alpha1.PhaseSucceeded, 100), HaveField("Status.Failures", int32(0)), HaveField("Status.Attempt", int32(2))))
+		Eventually(n.events(job)).Should(ContainElement(ContainSubstring("RunnerLost")))
+	})
+
+	It("passes on everything that its template says, under the restricted standard", func(ctx SpecContext) {
+		n := inNewNamespace(ctx)
+		n.createPool(func(spec *v1alpha1.RunnerPoolSpec) { spec.MinRunners = ptr.To[int32](1) }, template(`{
+			"metadata": {"labels": {"team": "art"}},
+			"spec": {
+				"nodeSelector": {"gpu": "h100"},
+				"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+				"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]}}},
+				"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}],
+				"imagePullSecrets": [{"name": "registry"}],
+				"resourceClaims": [{"name": "gpu", "resourceClaimTemplateName": "h100"}],
+				"initContainers": [{"name": "warm", "image": "warm"}],
+				"containers": [
+					{"name": "runner", "resources": {"limits": {"nvidia.com/gpu": 1, "memory": "16Gi"}, "requests": {"cpu": "2"}, "claims": [{"name": "gpu"}]}},
+					{"name": "sidecar", "image": "side"}
+				],
+				"volumes": [
+					{"name": "models", "persistentVolumeClaim": {"claimName": "models", "readOnly": true}},
+					{"name": "outputs", "persistentVolumeClaim": {"claimName": "outputs"}}
+				]
+			}
+		}`))
+		n.connectRunner("default-0")
+		var pod corev1.Pod
+		Expect(admin.Get(ctx, n.key("default-0"), &pod)).To(Succeed())
+		runner := pod.Spec.Containers[0]
+		Expect(pod.Labels).To(HaveKeyWithValue("team", "art"))
+		Expect(pod.Spec.NodeSelector).To(Equal(map[string]string{"gpu": "h100"}))
+		Expect(pod.Spec.Tolerations).To(ContainElement(HaveField("Key", "nvidia.com/gpu")))
+		Expect(pod.Spec.Affinity.NodeAffinity).NotTo(BeNil())
+		Expect(pod.Spec.TopologySpreadConstraints).To(HaveLen(1))
+		Expect(pod.Spec.ImagePullSecrets).To(ConsistOf(HaveField("Name", "registry")))
+		Expect(pod.Spec.ResourceClaims).To(ConsistOf(HaveField("ResourceClaimTemplateName", HaveValue(Equal("h100")))))
+		Expect(runner.Resources.Claims).To(ConsistOf(HaveField("Name", "gpu")))
+		Expect(runner.Resources.Limits).To(HaveKey(corev1.ResourceName("nvidia.com/gpu")))
+		Expect(runner.Resources.Requests.Cpu().String()).To(Equal("2"))
+		Expect(pod.Spec.Volumes).To(ContainElement(HaveField("PersistentVolumeClaim.ClaimName", "outputs")))
+		Expect(pod.Spec.InitContainers).To(HaveLen(1))
+		Expect(pod.Spec.Containers).To(HaveLen(2))
 	})
 
 	It("mends the identity of a runner", func(ctx SpecContext) {

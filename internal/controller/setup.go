@@ -55,7 +55,7 @@ func NewScheme() *runtime.Scheme {
 }
 
 // CacheOptions keep the cache to what the manager made itself of the kinds that others
-// make too.
+// make too, and to what it looks at of nodes.
 func CacheOptions() cache.Options {
 	own := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{labelManagedBy: managedBy})}
 	return cache.Options{
@@ -65,8 +65,17 @@ func CacheOptions() cache.Options {
 			&corev1.ServiceAccount{}: own,
 			&rbacv1.Role{}:           own,
 			&rbacv1.RoleBinding{}:    own,
+			&corev1.Node{}:           {Transform: stripNode},
 		},
 	}
+}
+
+// stripNode drops what takes room in a node and is not looked at.
+func stripNode(o any) (any, error) {
+	if node, ok := o.(*corev1.Node); ok {
+		node.ManagedFields, node.Annotations, node.Status = nil, nil, corev1.NodeStatus{}
+	}
+	return o, nil
 }
 
 // ClientOptions make reads wait for the cache to have seen the manager's own writes, so
@@ -95,7 +104,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := setupPools(mgr, w, options, bindings); err != nil {
 		return err
 	}
-	return setupModels(mgr)
+	return setupModels(mgr, w)
 }
 
 func setupJobs(mgr ctrl.Manager, w watches, options Options, bindings *Bindings) error {
@@ -103,10 +112,11 @@ func setupJobs(mgr ctrl.Manager, w watches, options Options, bindings *Bindings)
 		Named("generationjob").
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentJobs}).
 		For(&v1alpha1.GenerationJob{}).
-		Watches(&v1alpha1.Model{}, enqueue(w.waitingJobs(activeJobsByModel)), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.RunnerPool{}, enqueue(w.waitingJobs(activeJobsByPool)), builder.WithPredicates(changed(poolForJob))).
+		Watches(&v1alpha1.Model{}, enqueue(w.jobsOfModel), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&v1alpha1.RunnerPool{}, enqueue(w.jobsOfPool), builder.WithPredicates(changed(poolForJob))).
 		Watches(&v1alpha1.Runner{}, enqueue(w.jobsOfRunner)).
-		Watches(&schedulingv1.PriorityClass{}, w.enqueueOfClass(jobName), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&schedulingv1.PriorityClass{}, enqueue(w.jobsOfClass), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Namespace{}, enqueue(w.jobsOfNamespace), builder.WithPredicates(changed(namespaceForPool))).
 		Complete(&JobReconciler{
 			Client:   mgr.GetClient(),
 			Live:     mgr.GetAPIReader(),
@@ -129,21 +139,24 @@ func setupPools(mgr ctrl.Manager, w watches, options Options, bindings *Bindings
 		Watches(&v1alpha1.GenerationJob{}, enqueue(poolOfJob), builder.WithPredicates(changed(jobForPool))).
 		Watches(&v1alpha1.Runner{}, enqueue(poolOfRunner), builder.WithPredicates(changed(runnerForPool))).
 		Watches(&v1alpha1.Model{}, enqueue(w.poolsOfModel), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&schedulingv1.PriorityClass{}, w.enqueueOfClass(poolName), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&schedulingv1.PriorityClass{}, enqueue(w.poolsOfClass), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&corev1.Namespace{}, enqueue(w.poolsBySelector), builder.WithPredicates(changed(namespaceForPool))).
+		Watches(&corev1.Node{}, enqueue(w.poolsOfNode), builder.WithPredicates(changed(nodeForPool))).
 		Complete(&PoolReconciler{
 			Client:   mgr.GetClient(),
 			Live:     mgr.GetAPIReader(),
+			Recorder: mgr.GetEventRecorder(managedBy),
 			Clock:    clock.RealClock{},
 			Image:    options.RunnerImage,
 			Bindings: bindings,
 		})
 }
 
-func setupModels(mgr ctrl.Manager) error {
+func setupModels(mgr ctrl.Manager, w watches) error {
 	return ctrl.NewControllerManagedBy(mgr).
 		Named("model").
 		WithOptions(controller.Options{MaxConcurrentReconciles: concurrentModels}).
 		For(&v1alpha1.Model{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Watches(&v1alpha1.Runner{}, enqueue(modelsOfRunner), builder.WithPredicates(changed(runnerForModel))).
+		Watches(&v1alpha1.Runner{}, enqueue(w.modelsOfRunner), builder.WithPredicates(changed(runnerForModel))).
 		Complete(&ModelReconciler{Client: mgr.GetClient(), Clock: clock.RealClock{}})
 }

@@ -12,6 +12,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -37,6 +38,9 @@ type simAPI struct {
 	clock   clock.PassiveClock
 	objects simStore
 	version int
+	// stuck reports whether nothing confirms that an object is gone, so that deleting it
+	// only asks for that.
+	stuck func(client.Object) bool
 }
 
 // simKey is where an object is.
@@ -108,11 +112,18 @@ func (s simStore) keys() []simKey {
 }
 
 func compareKeys(a, b simKey) int {
-	return cmp.Or(strings.Compare(a.kind.Kind, b.kind.Kind), strings.Compare(a.name.Name, b.name.Name))
+	return cmp.Or(
+		strings.Compare(a.kind.Kind, b.kind.Kind),
+		strings.Compare(a.name.Namespace, b.name.Namespace),
+		strings.Compare(a.name.Name, b.name.Name),
+	)
 }
 
-// matches applies labels and the indexes of the real cache.
+// matches applies the namespace, labels and the indexes of the real cache.
 func matches(o client.Object, options *client.ListOptions) bool {
+	if options.Namespace != "" && options.Namespace != o.GetNamespace() {
+		return false
+	}
 	if options.LabelSelector != nil && !options.LabelSelector.Matches(labels.Set(o.GetLabels())) {
 		return false
 	}
@@ -214,6 +225,13 @@ func (a *simAPI) Delete(_ context.Context, o client.Object, opts ...client.Delet
 	case options.Preconditions != nil && *options.Preconditions.UID != stored.GetUID(),
 		options.Preconditions != nil && ptr.Deref(options.Preconditions.ResourceVersion, stored.GetResourceVersion()) != stored.GetResourceVersion():
 		return conflict(key)
+	case a.stuck(stored):
+		if stored.GetDeletionTimestamp().IsZero() {
+			dying := stored.DeepCopyObject().(client.Object)
+			dying.SetDeletionTimestamp(&metav1.Time{Time: a.clock.Now().Add(time.Duration(gracePeriod) * time.Second)})
+			a.store(key, dying)
+		}
+		return nil
 	}
 	delete(a.objects, key)
 	return nil

@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,21 @@ import (
 // writes fail before or after they took effect, runners crash, pods vanish, managers
 // restart. After each write it checks what must hold at all times.
 
-const simNamespace = "studio"
+// simNamespace has the pool, and simGuests has jobs that use it as far as it lets them.
+const (
+	simNamespace = "studio"
+	simGuests    = "guests"
+	// guest begins the names of their jobs.
+	guest = "guest-"
+)
+
+// namespaceOf is where a job of that name is.
+func namespaceOf(job string) string {
+	if strings.HasPrefix(job, guest) {
+		return simGuests
+	}
+	return simNamespace
+}
 
 // world is one simulated cluster.
 type world struct {
@@ -50,6 +65,10 @@ type world struct {
 	jobs  *JobReconciler
 	pools *PoolReconciler
 	model *ModelReconciler
+
+	// dead are the nodes that have failed. Their kubelets say nothing, their runners do
+	// nothing, and their pods stay until they are mended.
+	dead map[string]bool
 
 	// ended keeps the statuses of terminal jobs, which never change again.
 	ended map[types.UID]v1alpha1.GenerationJobStatus
@@ -104,6 +123,7 @@ func newWorld(seed uint64) *world {
 		clock:     clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
 		cache:     simStore{},
 		fault:     func(int, string) fate { return fateDone },
+		dead:      map[string]bool{},
 		ended:     map[types.UID]v1alpha1.GenerationJobStatus{},
 		progress:  map[string]int32{},
 		seen:      map[types.UID]*v1alpha1.GenerationJob{},
@@ -111,7 +131,11 @@ func newWorld(seed uint64) *world {
 		dropped:   map[types.UID]bool{},
 		hung:      map[types.UID]bool{},
 	}
-	w.truth = &simAPI{clock: w.clock, objects: simStore{}}
+	w.truth = &simAPI{clock: w.clock, objects: simStore{}, stuck: w.stuck}
+	for i := range 3 {
+		w.must(w.truth.Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("node-", i)}}))
+	}
+	w.must(w.truth.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: simGuests, Labels: map[string]string{"guests": "yes"}}}))
 	w.startManager()
 	return w
 }
@@ -129,7 +153,7 @@ func (w *world) startManager() {
 		Client: c, Live: w.truth, Recorder: &events.FakeRecorder{}, Clock: w.clock,
 		Backoff: Backoff{Base: time.Second, Max: time.Minute}, Bindings: bindings,
 	}
-	w.pools = &PoolReconciler{Client: c, Live: w.truth, Clock: w.clock, Image: "runner", Bindings: bindings}
+	w.pools = &PoolReconciler{Client: c, Live: w.truth, Recorder: &events.FakeRecorder{}, Clock: w.clock, Image: "runner", Bindings: bindings}
 	w.model = &ModelReconciler{Client: c, Clock: w.clock}
 }
 
@@ -246,11 +270,14 @@ func (w *world) workload() []client.Object {
 // stored returns the objects of one kind that the API server has, to look at.
 func stored[T client.Object](w *world) []T {
 	var objects []T
-	for _, key := range w.truth.objects.keys() {
-		if o, ok := w.truth.objects[key].(T); ok {
+	for _, object := range w.truth.objects {
+		if o, ok := object.(T); ok {
 			objects = append(objects, o)
 		}
 	}
+	slices.SortFunc(objects, func(a, b T) int {
+		return cmp.Or(strings.Compare(a.GetNamespace(), b.GetNamespace()), strings.Compare(a.GetName(), b.GetName()))
+	})
 	return objects
 }
 
@@ -266,7 +293,7 @@ func all[T client.Object](w *world) []T {
 // collectGarbage deletes Runners whose pods are gone, as the API server's collector does.
 func (w *world) collectGarbage() {
 	pods := map[types.UID]bool{}
-	for _, pod := range all[*corev1.Pod](w) {
+	for _, pod := range stored[*corev1.Pod](w) {
 		pods[pod.UID] = true
 	}
 	for _, runner := range all[*v1alpha1.Runner](w) {
@@ -276,11 +303,11 @@ func (w *world) collectGarbage() {
 	}
 }
 
-// alive returns a Runner's pod, nil where it runs no more.
+// alive returns a Runner's pod, nil where it does not run.
 func (w *world) alive(runner *v1alpha1.Runner) *corev1.Pod {
 	for _, pod := range stored[*corev1.Pod](w) {
-		if pod.UID == runner.Spec.PodUID && !podFinished(pod) {
-			return pod
+		if pod.UID == runner.Spec.PodUID && !podFinished(pod) && pod.Spec.NodeName != "" && !w.stuck(pod) {
+			return pod.DeepCopy()
 		}
 	}
 	return nil
@@ -352,9 +379,10 @@ func (w *world) advance(report *v1alpha1.AssignmentReport, a v1alpha1.Assignment
 // addJob lets a user ask for a picture.
 func (w *world) addJob(name, model string, backoffLimit int32, change ...func(*v1alpha1.GenerationJobSpec)) {
 	job := &v1alpha1.GenerationJob{
-		ObjectMeta: metav1.ObjectMeta{Namespace: simNamespace, Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespaceOf(name), Name: name},
 		Spec: v1alpha1.GenerationJobSpec{
 			ModelRef:     v1alpha1.ObjectReference{Name: model},
+			PoolRef:      &v1alpha1.PoolReference{Name: "default", Namespace: new(simNamespace)},
 			Prompt:       "a red apple",
 			BackoffLimit: &backoffLimit,
 		},
@@ -368,7 +396,7 @@ func (w *world) addJob(name, model string, backoffLimit int32, change ...func(*v
 // changeJob lets a user change what can be changed of a job.
 func (w *world) changeJob(name string, change func(*v1alpha1.GenerationJobSpec)) {
 	var job v1alpha1.GenerationJob
-	if w.truth.Get(w.ctx, types.NamespacedName{Namespace: simNamespace, Name: name}, &job) == nil {
+	if w.truth.Get(w.ctx, types.NamespacedName{Namespace: namespaceOf(name), Name: name}, &job) == nil {
 		change(&job.Spec)
 		w.must(w.truth.Update(w.ctx, &job))
 	}
@@ -389,10 +417,12 @@ func (w *world) addClass(name string, value int32) {
 }
 
 func (w *world) addModel(name string) {
-	w.must(w.truth.Create(w.ctx, &v1alpha1.Model{
-		ObjectMeta: metav1.ObjectMeta{Namespace: simNamespace, Name: name},
-		Spec:       v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: name}},
-	}))
+	for _, namespace := range []string{simNamespace, simGuests} {
+		w.must(w.truth.Create(w.ctx, &v1alpha1.Model{
+			ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
+			Spec:       v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: name}},
+		}))
+	}
 }
 
 func (w *world) addPool(maximum, slots int32) {
@@ -402,6 +432,10 @@ func (w *world) addPool(maximum, slots int32) {
 			MaxRunners:  &maximum,
 			Slots:       &slots,
 			IdleTimeout: &metav1.Duration{Duration: time.Minute},
+			AllowedNamespaces: &v1alpha1.AllowedNamespaces{
+				From:     new(v1alpha1.NamespacesFromSelector),
+				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"guests": "yes"}},
+			},
 		},
 	}))
 }
@@ -547,9 +581,12 @@ func (w *world) checkEnd(job *v1alpha1.GenerationJob) error {
 	return nil
 }
 
-// checkPods: never above the maximum.
+// checkPods: never above the maximum, but for pods on nodes that failed.
 func (w *world) checkPods() error {
-	if n, most := len(stored[*corev1.Pod](w)), int(*w.thePool().Spec.MaxRunners); n > most {
+	pods := slices.DeleteFunc(stored[*corev1.Pod](w), func(pod *corev1.Pod) bool {
+		return (&member{pod: pod}).stranded(w.clock.Now())
+	})
+	if n, most := len(pods), int(*w.thePool().Spec.MaxRunners); n > most {
 		return fmt.Errorf("there are %d pods, above the maximum %d", n, most)
 	}
 	return nil
@@ -584,6 +621,7 @@ func (w *world) settle() error {
 // round lets everyone take one turn, in a fixed order.
 func (w *world) round() {
 	w.clock.SetTime(w.clock.Now().Add(10 * time.Second))
+	w.schedulePods()
 	w.collectGarbage()
 	for _, key := range w.stale() {
 		w.catchUp(key)
@@ -609,6 +647,13 @@ func (w *world) checkRest() error {
 	for _, runner := range all[*v1alpha1.Runner](w) {
 		if held := heldJobs(runner); len(held) > 0 {
 			return fmt.Errorf("runner %s still holds %v", runner.Name, held)
+		}
+	}
+	template, err := runnerTemplate(w.thePool(), "runner")
+	w.must(err)
+	for _, pod := range all[*corev1.Pod](w) {
+		if pod.DeletionTimestamp.IsZero() && pod.Annotations[v1alpha1.AnnotationTemplateHash] != templateHash(template) {
+			return fmt.Errorf("pod %s is still from an older template", pod.Name)
 		}
 	}
 	return nil

@@ -5,7 +5,9 @@ package controller
 
 import (
 	"context"
+	"fmt"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -26,99 +28,149 @@ type watches struct {
 	client.Reader
 }
 
-// names is a set of objects of one namespace to look at again.
-type names = sets.Set[string]
+// keys is a set of objects to look at again.
+type keys = sets.Set[types.NamespacedName]
 
-// enqueue makes an event handler from a function that names objects in the namespace of
-// the object that changed. Of an update both the old and the new object are asked.
-func enqueue[T client.Object](of func(context.Context, T) names) handler.EventHandler {
+// enqueue makes an event handler from a function that says where the objects are. Of an
+// update both the old and the new object are asked.
+func enqueue[T client.Object](of func(context.Context, T) keys) handler.EventHandler {
 	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, o client.Object) []reconcile.Request {
-		found := sets.List(of(ctx, o.(T)))
-		requests := make([]reconcile.Request, 0, len(found))
-		for _, name := range found {
-			requests = append(requests, reconcile.Request{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}})
+		requests := make([]reconcile.Request, 0, 1)
+		for key := range of(ctx, o.(T)) {
+			requests = append(requests, reconcile.Request{NamespacedName: key})
 		}
 		return requests
 	})
 }
 
-// jobs returns the active jobs that an index finds.
-func (w watches) jobs(ctx context.Context, namespace, index, value string) []v1alpha1.GenerationJob {
-	var jobs v1alpha1.GenerationJobList
-	if err := w.List(ctx, &jobs, client.InNamespace(namespace), client.MatchingFields{index: value}); err != nil {
-		log.FromContext(ctx).Error(err, "Cannot look up the jobs that an event concerns", "index", index, "value", value)
-		return nil
+// find lists what an event concerns. An error leaves the list empty.
+func (w watches) find(ctx context.Context, list client.ObjectList, opts ...client.ListOption) {
+	if err := w.List(ctx, list, opts...); err != nil {
+		log.FromContext(ctx).Error(err, "Cannot look up what an event concerns", "kind", fmt.Sprintf("%T", list))
 	}
+}
+
+// jobs returns the active jobs that an index finds.
+func (w watches) jobs(ctx context.Context, index, value string, opts ...client.ListOption) []v1alpha1.GenerationJob {
+	var jobs v1alpha1.GenerationJobList
+	w.find(ctx, &jobs, append(opts, client.MatchingFields{index: value})...)
 	return jobs.Items
 }
 
-// waitingJobs are the jobs without a runner among those that an index finds.
-func (w watches) waitingJobs(index string) func(context.Context, client.Object) names {
-	return func(ctx context.Context, o client.Object) names {
-		found := names{}
-		for _, job := range w.jobs(ctx, o.GetNamespace(), index, o.GetName()) {
-			if !meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionScheduled) {
-				found.Insert(job.Name)
-			}
+// waiting are the jobs without a runner.
+func waiting(jobs []v1alpha1.GenerationJob) keys {
+	found := keys{}
+	for _, job := range jobs {
+		if !meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionScheduled) {
+			found.Insert(client.ObjectKeyFromObject(&job))
 		}
-		return found
 	}
+	return found
+}
+
+// jobsOfModel are the waiting jobs that name the model.
+func (w watches) jobsOfModel(ctx context.Context, model client.Object) keys {
+	return waiting(w.jobs(ctx, activeJobsByModel, model.GetName(), client.InNamespace(model.GetNamespace())))
+}
+
+// jobsOfPool are the waiting jobs that name the pool.
+func (w watches) jobsOfPool(ctx context.Context, pool *v1alpha1.RunnerPool) keys {
+	return waiting(w.jobs(ctx, activeJobsByPool, client.ObjectKeyFromObject(pool).String()))
 }
 
 // jobsOfRunner are the jobs that a Runner holds, or had without their having ended. A job may
 // have ended in between without its status ever having named the Runner.
-func (w watches) jobsOfRunner(ctx context.Context, runner *v1alpha1.Runner) names {
-	found := names{}
+func (w watches) jobsOfRunner(ctx context.Context, runner *v1alpha1.Runner) keys {
+	found := keys{}
 	for _, uid := range heldJobs(runner) {
-		for _, job := range w.jobs(ctx, runner.Namespace, activeJobsByUID, uid) {
-			found.Insert(job.Name)
+		for _, job := range w.jobs(ctx, activeJobsByUID, uid) {
+			found.Insert(client.ObjectKeyFromObject(&job))
 		}
 	}
-	for _, job := range w.jobs(ctx, runner.Namespace, activeJobsByRunner, runner.Name) {
-		found.Insert(job.Name)
+	for _, job := range w.jobs(ctx, activeJobsByRunner, client.ObjectKeyFromObject(runner).String()) {
+		found.Insert(client.ObjectKeyFromObject(&job))
 	}
 	return found
 }
 
-// enqueueOfClass makes an event handler for PriorityClasses, which have no namespace, from a
-// function that names an object in the namespace of a job that names the class.
-func (w watches) enqueueOfClass(of func(*v1alpha1.GenerationJob) string) handler.EventHandler {
-	return handler.EnqueueRequestsFromMapFunc(func(ctx context.Context, class client.Object) []reconcile.Request {
-		found := sets.New[reconcile.Request]()
-		for _, job := range w.jobs(ctx, metav1.NamespaceAll, activeJobsByClass, class.GetName()) {
-			found.Insert(reconcile.Request{NamespacedName: types.NamespacedName{Namespace: job.Namespace, Name: of(&job)}})
-		}
-		return found.UnsortedList()
-	})
+// jobsOfNamespace are the waiting jobs of a namespace whose pools choose namespaces by
+// their labels.
+func (w watches) jobsOfNamespace(ctx context.Context, namespace *corev1.Namespace) keys {
+	found := keys{}
+	for pool := range w.poolsBySelector(ctx, namespace) {
+		found = found.Union(waiting(w.jobs(ctx, activeJobsByPool, pool.String(), client.InNamespace(namespace.Name))))
+	}
+	return found
 }
 
-func jobName(job *v1alpha1.GenerationJob) string { return job.Name }
+// poolsBySelector are the pools that choose namespaces by their labels.
+func (w watches) poolsBySelector(ctx context.Context, _ *corev1.Namespace) keys {
+	var pools v1alpha1.RunnerPoolList
+	w.find(ctx, &pools)
+	found := keys{}
+	for i := range pools.Items {
+		if pool := &pools.Items[i]; fromNamespaces(pool) == v1alpha1.NamespacesFromSelector {
+			found.Insert(client.ObjectKeyFromObject(pool))
+		}
+	}
+	return found
+}
+
+// poolsOfNode are the pools that have pods on the node.
+func (w watches) poolsOfNode(ctx context.Context, node *corev1.Node) keys {
+	var pods corev1.PodList
+	w.find(ctx, &pods, client.MatchingFields{podsByNode: node.Name})
+	found := keys{}
+	for _, pod := range pods.Items {
+		found.Insert(types.NamespacedName{Namespace: pod.Namespace, Name: pod.Labels[v1alpha1.LabelPool]})
+	}
+	return found
+}
+
+// jobsOfClass are the jobs that name the priority class.
+func (w watches) jobsOfClass(ctx context.Context, class client.Object) keys {
+	found := keys{}
+	for _, job := range w.jobs(ctx, activeJobsByClass, class.GetName()) {
+		found.Insert(client.ObjectKeyFromObject(&job))
+	}
+	return found
+}
+
+// poolsOfClass are the pools of the jobs that name the priority class.
+func (w watches) poolsOfClass(ctx context.Context, class client.Object) keys {
+	found := keys{}
+	for _, job := range w.jobs(ctx, activeJobsByClass, class.GetName()) {
+		found.Insert(poolKey(&job))
+	}
+	return found
+}
 
 // poolsOfModel are the pools that have jobs which name the model.
-func (w watches) poolsOfModel(ctx context.Context, model client.Object) names {
-	found := names{}
-	for _, job := range w.jobs(ctx, model.GetNamespace(), activeJobsByModel, model.GetName()) {
-		found.Insert(poolName(&job))
+func (w watches) poolsOfModel(ctx context.Context, model client.Object) keys {
+	found := keys{}
+	for _, job := range w.jobs(ctx, activeJobsByModel, model.GetName(), client.InNamespace(model.GetNamespace())) {
+		found.Insert(poolKey(&job))
 	}
 	return found
 }
 
-func poolOfJob(_ context.Context, job *v1alpha1.GenerationJob) names {
-	return sets.New(poolName(job))
+func poolOfJob(_ context.Context, job *v1alpha1.GenerationJob) keys {
+	return sets.New(poolKey(job))
 }
 
-func poolOfRunner(_ context.Context, runner *v1alpha1.Runner) names {
-	return sets.New(runner.Spec.PoolName)
+func poolOfRunner(_ context.Context, runner *v1alpha1.Runner) keys {
+	return sets.New(types.NamespacedName{Namespace: runner.Namespace, Name: runner.Spec.PoolName})
 }
 
-// modelsOfRunner are the models that a runner has loaded or is to load.
-func modelsOfRunner(_ context.Context, runner *v1alpha1.Runner) names {
-	found := names{}
-	if loaded := runner.Status.Model; loaded != nil {
-		found.Insert(loaded.Name)
-	}
-	for _, a := range runner.Spec.Assignments {
-		found.Insert(a.Model.Name)
+// modelsOfRunner are the models that a runner has loaded or is to load, wherever they are.
+func (w watches) modelsOfRunner(ctx context.Context, runner *v1alpha1.Runner) keys {
+	found := keys{}
+	for _, uid := range modelsOf(runner) {
+		var models v1alpha1.ModelList
+		w.find(ctx, &models, client.MatchingFields{modelsByUID: uid})
+		for i := range models.Items {
+			found.Insert(client.ObjectKeyFromObject(&models.Items[i]))
+		}
 	}
 	return found
 }
@@ -163,6 +215,17 @@ func runnerForPool(runner *v1alpha1.Runner) any {
 		!runner.DeletionTimestamp.IsZero(),
 	}
 }
+
+// nodeForPool is what a pool has to know of a node.
+func nodeForPool(node *corev1.Node) any {
+	return struct {
+		Unschedulable bool
+		Taints        []corev1.Taint
+	}{node.Spec.Unschedulable, node.Spec.Taints}
+}
+
+// namespaceForPool is what a pool, and those who wait for it, have to know of a namespace.
+func namespaceForPool(namespace *corev1.Namespace) any { return namespace.Labels }
 
 // runnerForModel is what a model has to know of a Runner.
 func runnerForModel(runner *v1alpha1.Runner) any {

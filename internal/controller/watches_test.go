@@ -7,8 +7,6 @@ import (
 	"slices"
 	"testing"
 
-	"k8s.io/apimachinery/pkg/util/sets"
-
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
@@ -36,7 +34,11 @@ func TestARunnersNewsReachItsJobs(t *testing.T) {
 	runner.Spec.Assignments = []v1alpha1.Assignment{{UID: uids["assigned"].UID, JobName: "assigned"}}
 	runner.Status.Assignments = []v1alpha1.AssignmentReport{{UID: uids["reported"].UID}, {UID: uids["ended"].UID}}
 
-	got := sets.List(watches{&simManager{simAPI: w.truth, world: w}}.jobsOfRunner(w.ctx, runner))
+	var got []string
+	for key := range (watches{&simManager{simAPI: w.truth, world: w}}).jobsOfRunner(w.ctx, runner) {
+		got = append(got, key.Name)
+	}
+	slices.Sort(got)
 	if want := []string{"assigned", "known", "reported"}; !slices.Equal(got, want) || w.broken != nil {
 		t.Errorf("got %v, want %v, %v", got, want, w.broken)
 	}

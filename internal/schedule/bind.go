@@ -8,7 +8,6 @@ package schedule
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -28,6 +27,9 @@ type Job struct {
 	Priority     int32
 	CreationTime time.Time
 	Model        Model
+	// OvertakenSince is when a later job of the same priority first got a runner before
+	// this one did; zero where none has.
+	OvertakenSince time.Time
 }
 
 // compareJobs is the order of the queue: by priority, the highest first, and within one
@@ -38,7 +40,7 @@ func compareJobs(a, b Job) int {
 	return cmp.Or(
 		cmp.Compare(b.Priority, a.Priority),
 		a.CreationTime.Compare(b.CreationTime),
-		strings.Compare(string(a.UID), string(b.UID)),
+		cmp.Compare(a.UID, b.UID),
 	)
 }
 
@@ -57,22 +59,36 @@ type Binding struct {
 	Runner string
 }
 
-// Bind gives waiting jobs to runners, never more than slots to one. The jobs that get a
-// runner are always the first in the queue: that a runner has some model loaded moves no
-// job ahead of another, it only decides which of the jobs whose turn it is gets which
-// runner. Runners without a job are filled before any gets a second one. Among equal
-// runners the order of the argument decides.
-func Bind(jobs []Job, runners []Runner, slots int) []Binding {
+// Rules are what Bind has to keep to.
+type Rules struct {
+	// Slots is how many jobs a runner may have.
+	Slots int
+	// MaxAffinityWait is how long later jobs whose model is loaded may overtake a job,
+	// from when the first one did. With zero none ever does.
+	MaxAffinityWait time.Duration
+	Now             time.Time
+}
+
+// Bind gives waiting jobs to runners, never more than slots to one, and leaves no runner
+// without a job while one waits. Runners without a job are filled before any gets a second
+// one. Among equal runners the order of the argument decides.
+//
+// Jobs get runners in the order of the queue, but for one thing: a job whose model a free
+// runner has loaded goes before earlier ones of its priority that would need a swap. Those
+// are returned as overtaken, and the caller has to remember since when they are: the rules
+// bound how long it may happen to one of them. So a model is swapped once for many jobs,
+// and nobody waits for ever.
+func Bind(jobs []Job, runners []Runner, rules Rules) (bindings []Binding, passed []types.UID) {
 	queue := slices.SortedFunc(slices.Values(jobs), compareJobs)
 	fleet := slices.Clone(runners)
-	bindings := make([]Binding, 0, len(queue))
-	for depth := range slots {
+	rest := queue
+	for depth := range rules.Slots {
 		free := withJobs(fleet, depth)
-		turn := queue[:min(len(queue), len(free))]
-		queue = queue[len(turn):]
-		bindings = append(bindings, match(turn, free)...)
+		var turn []Job
+		turn, rest = choose(rest, free, rules)
+		bindings = append(bindings, match(turn, free, rest)...)
 	}
-	return bindings
+	return bindings, overtaken(queue, bindings)
 }
 
 // withJobs returns the runners that have exactly n jobs.
@@ -87,11 +103,15 @@ func withJobs(fleet []Runner, n int) []*Runner {
 }
 
 // match gives each of the jobs one of the free runners, of which there are enough: first
-// those that have the job's model loaded, then those that have none, then the others. It
-// records in the runners what they were given.
-func match(turn []Job, free []*Runner) []Binding {
+// those that have the job's model loaded, then those that have none, then those whose model
+// no job of the rest needs, then the others. It records in the runners what they were given.
+func match(turn []Job, free []*Runner, rest []Job) []Binding {
+	needed := map[Model]bool{}
+	for _, job := range rest {
+		needed[job.Model] = true
+	}
 	chosen := make([]*Runner, len(turn))
-	choose := func(fits func(Job, *Runner) bool) {
+	give := func(fits func(Job, *Runner) bool) {
 		for i, job := range turn {
 			if chosen[i] != nil {
 				continue
@@ -104,9 +124,10 @@ func match(turn []Job, free []*Runner) []Binding {
 			free = slices.Delete(free, at, at+1)
 		}
 	}
-	choose(func(job Job, r *Runner) bool { return r.Model == job.Model })
-	choose(func(_ Job, r *Runner) bool { return r.Model == Model{} })
-	choose(func(Job, *Runner) bool { return true })
+	give(func(job Job, r *Runner) bool { return r.Model == job.Model })
+	give(func(_ Job, r *Runner) bool { return r.Model == Model{} })
+	give(func(_ Job, r *Runner) bool { return !needed[r.Model] })
+	give(func(Job, *Runner) bool { return true })
 
 	bindings := make([]Binding, len(turn))
 	for i, job := range turn {

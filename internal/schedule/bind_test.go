@@ -32,12 +32,22 @@ func urgent(job Job) Job {
 	return job
 }
 
+// maxWait is how long the jobs of TestBind may be overtaken.
+const maxWait = time.Minute
+
+// overtakenFor is the job overtaken for that long already.
+func overtakenFor(d time.Duration, job Job) Job {
+	job.OvertakenSince = epoch.Add(-d)
+	return job
+}
+
 func TestBind(t *testing.T) {
 	tests := map[string]struct {
-		jobs    []Job
-		runners []Runner
-		slots   int
-		want    []Binding
+		jobs       []Job
+		runners    []Runner
+		slots      int
+		want       []Binding
+		wantPassed []types.UID
 	}{
 		"nothing to do": {slots: 1},
 		"no runner":     {jobs: []Job{queued("a", 0, cat)}, slots: 1},
@@ -55,7 +65,7 @@ func TestBind(t *testing.T) {
 		},
 		"a higher priority goes first": {
 			jobs:    []Job{queued("early", 1, cat), urgent(queued("late", 2, dog)), urgent(queued("later", 3, cat))},
-			runners: []Runner{{Name: "r0", Model: cat}},
+			runners: []Runner{{Name: "r0", Model: dog}},
 			slots:   2,
 			want:    []Binding{{"late", "r0"}, {"later", "r0"}},
 		},
@@ -83,11 +93,56 @@ func TestBind(t *testing.T) {
 			slots:   1,
 			want:    []Binding{{"first", "r1"}, {"second", "r0"}},
 		},
-		"affinity costs no job its turn": {
-			jobs:    []Job{queued("first", 1, dog), queued("second", 2, cat)},
+		"a job whose model is loaded goes before one that needs a swap": {
+			jobs:       []Job{queued("first", 1, dog), queued("second", 2, cat)},
+			runners:    []Runner{{Name: "r0", Model: cat}},
+			slots:      1,
+			want:       []Binding{{"second", "r0"}},
+			wantPassed: []types.UID{"first"},
+		},
+		"as long as the other was not overtaken for too long": {
+			jobs:    []Job{overtakenFor(maxWait, queued("first", 1, dog)), queued("second", 2, cat)},
 			runners: []Runner{{Name: "r0", Model: cat}},
 			slots:   1,
 			want:    []Binding{{"first", "r0"}},
+		},
+		"and that is as long as it may": {
+			jobs:       []Job{overtakenFor(maxWait-1, queued("first", 1, dog)), queued("second", 2, cat)},
+			runners:    []Runner{{Name: "r0", Model: cat}},
+			slots:      1,
+			want:       []Binding{{"second", "r0"}},
+			wantPassed: []types.UID{"first"},
+		},
+		"what came before a job that waited too long keeps its place": {
+			jobs:    []Job{queued("a", 1, dog), overtakenFor(maxWait, queued("b", 2, dog)), queued("c", 3, cat)},
+			runners: []Runner{{Name: "r0", Model: cat}, {Name: "r1", Model: cat}},
+			slots:   1,
+			want:    []Binding{{"a", "r0"}, {"b", "r1"}},
+		},
+		"nobody is overtaken where a runner is left": {
+			jobs:    []Job{queued("first", 1, dog), queued("second", 2, cat)},
+			runners: []Runner{{Name: "r0", Model: cat}, {Name: "r1", Model: cat}, {Name: "r2"}},
+			slots:   1,
+			want:    []Binding{{"first", "r2"}, {"second", "r0"}},
+		},
+		"a loaded model helps nobody past a higher priority": {
+			jobs:    []Job{queued("a", 1, cat), urgent(queued("b", 2, dog))},
+			runners: []Runner{{Name: "r0", Model: cat}},
+			slots:   1,
+			want:    []Binding{{"b", "r0"}},
+		},
+		"a low priority that waited too long does not hold up a higher one": {
+			jobs:       []Job{overtakenFor(maxWait, queued("low", 1, dog)), urgent(queued("first", 2, dog)), urgent(queued("second", 3, cat))},
+			runners:    []Runner{{Name: "r0", Model: cat}},
+			slots:      1,
+			want:       []Binding{{"second", "r0"}},
+			wantPassed: []types.UID{"first"},
+		},
+		"a swap takes a model that nobody waits for": {
+			jobs:    []Job{overtakenFor(maxWait, queued("a", 1, dog)), queued("b", 2, cat), queued("c", 3, cat), queued("d", 4, cat)},
+			runners: []Runner{{Name: "r0", Model: cat}, {Name: "r1", Model: Model{UID: "cow", Generation: 1}}, {Name: "r2", Model: cat}},
+			slots:   1,
+			want:    []Binding{{"a", "r1"}, {"b", "r0"}, {"c", "r2"}},
 		},
 		"idle runners come before second slots": {
 			jobs:    []Job{queued("a", 1, cat), queued("b", 2, cat)},
@@ -109,27 +164,40 @@ func TestBind(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, Bind(tt.jobs, tt.runners, tt.slots), cmpopts.EquateEmpty()); diff != "" {
+			got, passed := Bind(tt.jobs, tt.runners, Rules{Slots: tt.slots, MaxAffinityWait: maxWait, Now: epoch})
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("bindings (-want +got):\n%s", diff)
 			}
+			if diff := cmp.Diff(tt.wantPassed, passed, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("overtaken (-want +got):\n%s", diff)
+			}
 		})
+	}
+}
+
+func TestWithoutAffinityNobodyIsOvertaken(t *testing.T) {
+	jobs := []Job{queued("first", 1, dog), queued("second", 2, cat)}
+	got, passed := Bind(jobs, []Runner{{Name: "r0", Model: cat}}, Rules{Slots: 1, Now: epoch})
+	if want := []Binding{{"first", "r0"}}; !slices.Equal(got, want) || len(passed) > 0 {
+		t.Errorf("bindings %v, want %v; overtaken %v", got, want, passed)
 	}
 }
 
 // TestBindKeepsItsPromises draws queues and fleets and checks what Bind promises of all of
 // them.
 func TestBindKeepsItsPromises(t *testing.T) {
-	for seed := range uint64(2000) {
+	for seed := range uint64(5000) {
 		random := rand.New(rand.NewPCG(seed, 0))
-		jobs, runners, slots := drawQueue(random), drawFleet(random), 1+random.IntN(4)
-		if err := checkBindings(jobs, runners, slots, Bind(jobs, runners, slots)); err != nil {
-			t.Fatalf("seed %d: %v\njobs %v\nrunners %v\nslots %d", seed, err, jobs, runners, slots)
+		rules := Rules{Slots: 1 + random.IntN(4), MaxAffinityWait: time.Duration(random.IntN(4)) * time.Second, Now: epoch}
+		jobs, runners := drawQueue(random), drawFleet(random)
+		if err := checkBind(jobs, runners, rules); err != nil {
+			t.Fatalf("seed %d: %v\njobs %v\nrunners %v\n%+v", seed, err, jobs, runners, rules)
 		}
 	}
 }
 
 func drawModel(random *rand.Rand) Model {
-	return []Model{{}, cat, dog, {UID: "cat", Generation: 2}}[random.IntN(4)]
+	return []Model{cat, dog, {UID: "cat", Generation: 2}}[random.IntN(3)]
 }
 
 func drawQueue(random *rand.Rand) []Job {
@@ -137,6 +205,9 @@ func drawQueue(random *rand.Rand) []Job {
 	for i := range jobs {
 		jobs[i] = queued(types.UID(fmt.Sprint("job-", i)), random.IntN(5), drawModel(random))
 		jobs[i].Priority = random.Int32N(3) - 1
+		if random.IntN(2) == 0 {
+			jobs[i].OvertakenSince = epoch.Add(-time.Duration(random.IntN(5)) * time.Second)
+		}
 	}
 	random.Shuffle(len(jobs), func(i, j int) { jobs[i], jobs[j] = jobs[j], jobs[i] })
 	return jobs
@@ -145,37 +216,81 @@ func drawQueue(random *rand.Rand) []Job {
 func drawFleet(random *rand.Rand) []Runner {
 	runners := make([]Runner, random.IntN(8))
 	for i := range runners {
-		runners[i] = Runner{Name: fmt.Sprint("runner-", i), Model: drawModel(random), Jobs: random.IntN(4)}
+		runners[i] = Runner{Name: fmt.Sprint("runner-", i), Jobs: random.IntN(4)}
+		if random.IntN(3) > 0 {
+			runners[i].Model = drawModel(random)
+		}
 	}
 	return runners
 }
 
-func checkBindings(jobs []Job, runners []Runner, slots int, bindings []Binding) error {
-	load, room := map[string]int{}, 0
-	for _, r := range runners {
-		load[r.Name] = r.Jobs
-		room += max(0, slots-r.Jobs)
+// checkBind binds and checks what came of it.
+func checkBind(jobs []Job, runners []Runner, rules Rules) error {
+	bindings, passed := Bind(jobs, runners, rules)
+	swaps, err := checkRoom(jobs, runners, rules, bindings)
+	if err != nil {
+		return err
 	}
-	bound := map[types.UID]bool{}
+	return checkOrder(jobs, rules, swaps, passed)
+}
+
+// checkRoom checks that no runner gets more than it has room for, and that none is without
+// a job while one waits. It returns for each job that was bound whether it needs a swap.
+func checkRoom(jobs []Job, runners []Runner, rules Rules, bindings []Binding) (map[types.UID]bool, error) {
+	fleet, room := map[string]*Runner{}, 0
+	for _, r := range runners {
+		fleet[r.Name] = &r
+		room += max(0, rules.Slots-r.Jobs)
+	}
+	swaps := map[types.UID]bool{}
 	for _, b := range bindings {
-		before, known := load[b.Runner]
+		runner := fleet[b.Runner]
+		_, twice := swaps[b.Job]
+		at := slices.IndexFunc(jobs, func(job Job) bool { return job.UID == b.Job })
 		switch {
-		case !known:
-			return fmt.Errorf("%s was given to %s, which is no runner", b.Job, b.Runner)
-		case before >= slots:
-			return fmt.Errorf("%s was given to %s, which had %d jobs", b.Job, b.Runner, before)
-		case bound[b.Job]:
-			return fmt.Errorf("%s was given away twice", b.Job)
+		case runner == nil:
+			return nil, fmt.Errorf("%s was given to %s, which is no runner", b.Job, b.Runner)
+		case at < 0:
+			return nil, fmt.Errorf("%s was given away, which is no job", b.Job)
+		case runner.Jobs >= rules.Slots:
+			return nil, fmt.Errorf("%s was given to %s, which had %d jobs", b.Job, b.Runner, runner.Jobs)
+		case twice:
+			return nil, fmt.Errorf("%s was given away twice", b.Job)
 		}
-		load[b.Runner]++
-		bound[b.Job] = true
+		swaps[b.Job] = runner.Model != jobs[at].Model
+		runner.Jobs++
+		runner.Model = jobs[at].Model
 	}
 	if want := min(len(jobs), room); len(bindings) != want {
-		return fmt.Errorf("%d jobs were given away, want %d", len(bindings), want)
+		return nil, fmt.Errorf("%d jobs were given away, want %d", len(bindings), want)
 	}
-	for i, job := range slices.SortedFunc(slices.Values(jobs), compareJobs) {
-		if bound[job.UID] != (i < len(bindings)) {
-			return fmt.Errorf("%s is number %d in the queue, and bound is %t", job.UID, i, bound[job.UID])
+	return swaps, nil
+}
+
+// checkOrder checks for each pair of jobs that the later one went first only where it may.
+func checkOrder(jobs []Job, rules Rules, swaps map[types.UID]bool, passed []types.UID) error {
+	for _, first := range jobs {
+		overtaken := false
+		for _, second := range jobs {
+			_, firstBound := swaps[first.UID]
+			swap, secondBound := swaps[second.UID]
+			if firstBound || !secondBound || compareJobs(first, second) > 0 {
+				continue
+			}
+			overtaken = overtaken || first.Priority == second.Priority
+			switch {
+			case first.Priority != second.Priority:
+				return fmt.Errorf("%s went before %s, which has a higher priority", second.UID, first.UID)
+			case first.Model == second.Model:
+				return fmt.Errorf("%s went before %s, which came earlier and needs the same model", second.UID, first.UID)
+			case swap:
+				return fmt.Errorf("%s went before %s, which came earlier, although it needs a swap too", second.UID, first.UID)
+			case rules.due(first):
+				return fmt.Errorf("%s went before %s, which was overtaken for too long", second.UID, first.UID)
+			}
+		}
+		if said := slices.Contains(passed, first.UID); said != overtaken {
+			return fmt.Errorf("%s was overtaken: %t, but Bind says %t", first.UID, overtaken, said)
 		}
 	}
 	return nil

@@ -17,6 +17,9 @@ type Limits struct {
 	Max int
 	// IdleTimeout is how long a runner above what is wanted may have no job.
 	IdleTimeout time.Duration
+	// MaxUnavailable is how many of the wanted runners may be out of service for a new
+	// template.
+	MaxUnavailable int
 }
 
 // Member is one runner of a pool that is not being removed.
@@ -29,8 +32,18 @@ type Member struct {
 	Starting bool
 	// Outdated means that it was made from an older template.
 	Outdated bool
+	// Retiring means that it gets no more jobs and goes when it has none.
+	Retiring bool
 	// IdleSince is when it last had a job, or was made.
 	IdleSince time.Time
+}
+
+// Leaving is one runner of a pool that is being removed.
+type Leaving struct {
+	Ordinal int
+	// Stranded means that it should have ended long ago. Its node has probably failed, and
+	// what it ran on is of no use to anyone until that is mended.
+	Stranded bool
 }
 
 // Scaling is what to do with the members of a pool.
@@ -44,14 +57,14 @@ type Scaling struct {
 }
 
 // Scale decides which runners a pool starts and removes. It wants one runner for each job,
-// within the limits. Leaving holds the ordinals of runners that are being removed: they
-// count towards the maximum and their ordinals can't be used yet. Waiting is the number of
-// jobs without a runner.
+// within the limits. Waiting is the number of jobs without a runner. The ordinals of runners
+// that are leaving can't be used yet, and they count towards the maximum unless they are
+// stranded.
 //
-// A runner with a job is never removed. Idle runners go when they are outdated, above the
+// A runner with a job is never removed. Idle runners go when they are retiring, above the
 // maximum, or unwanted for longer than the idle timeout; the last holds for a runner that
 // is starting only when no job waits, as its pod may be next in line for a GPU.
-func Scale(limits Limits, members []Member, leaving []int, waiting int, now time.Time) Scaling {
+func Scale(limits Limits, members []Member, leaving []Leaving, waiting int, now time.Time) Scaling {
 	wanted := wantedRunners(limits, members, waiting)
 	var scaling Scaling
 	keep := len(members)
@@ -59,16 +72,27 @@ func Scale(limits Limits, members []Member, leaving []int, waiting int, now time
 		expiry := m.IdleSince.Add(limits.IdleTimeout)
 		unwanted := keep > wanted && (!m.Starting || waiting == 0)
 		switch {
-		case m.Outdated, keep > limits.Max, unwanted && !now.Before(expiry):
+		case m.Retiring, keep > limits.Max, unwanted && !now.Before(expiry):
 			scaling.Remove = append(scaling.Remove, m.Ordinal)
 			keep--
 		case unwanted && (scaling.Recheck.IsZero() || expiry.Before(scaling.Recheck)):
 			scaling.Recheck = expiry
 		}
 	}
-	room := limits.Max - len(members) - len(leaving)
+	room := limits.Max - len(members) - CountLeaving(leaving)
 	scaling.Create = freeOrdinals(min(wanted-keep, room), members, leaving)
 	return scaling
+}
+
+// CountLeaving is how many runners are leaving and not stranded.
+func CountLeaving(leaving []Leaving) int {
+	n := 0
+	for _, l := range leaving {
+		if !l.Stranded {
+			n++
+		}
+	}
+	return n
 }
 
 // wantedRunners is one for each job, within the limits.
@@ -90,13 +114,13 @@ func idleLongestFirst(members []Member) []Member {
 }
 
 // freeOrdinals returns the n lowest ordinals that no runner has.
-func freeOrdinals(n int, members []Member, leaving []int) []int {
+func freeOrdinals(n int, members []Member, leaving []Leaving) []int {
 	taken := make(map[int]bool, len(members)+len(leaving))
 	for _, m := range members {
 		taken[m.Ordinal] = true
 	}
-	for _, ordinal := range leaving {
-		taken[ordinal] = true
+	for _, l := range leaving {
+		taken[l.Ordinal] = true
 	}
 	var free []int
 	for ordinal := 0; len(free) < n; ordinal++ {

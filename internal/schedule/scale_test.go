@@ -18,7 +18,7 @@ func TestScale(t *testing.T) {
 	tests := map[string]struct {
 		limits  Limits
 		members []Member
-		leaving []int
+		leaving []Leaving
 		waiting int
 		want    Scaling
 	}{
@@ -42,12 +42,22 @@ func TestScale(t *testing.T) {
 		},
 		"the lowest free ordinals": {
 			limits: limits(0, 9), waiting: 2,
-			members: []Member{{Ordinal: 1, Jobs: 1}, {Ordinal: 4, Jobs: 1}}, leaving: []int{0},
+			members: []Member{{Ordinal: 1, Jobs: 1}, {Ordinal: 4, Jobs: 1}}, leaving: []Leaving{{Ordinal: 0}},
 			want: Scaling{Create: []int{2, 3}},
 		},
 		"runners that leave count towards the maximum": {
 			limits: limits(0, 2), waiting: 2,
-			members: []Member{{Ordinal: 1, Jobs: 1}}, leaving: []int{0},
+			members: []Member{{Ordinal: 1, Jobs: 1}}, leaving: []Leaving{{Ordinal: 0}},
+		},
+		"but not those on a node that failed, whose ordinals are taken all the same": {
+			limits: limits(0, 2), waiting: 2,
+			members: []Member{{Ordinal: 1, Jobs: 1}}, leaving: []Leaving{{Ordinal: 0, Stranded: true}},
+			want: Scaling{Create: []int{2}},
+		},
+		"nothing is left of a pool that may have none, but what is busy": {
+			waiting: 3,
+			members: []Member{{Ordinal: 0, Jobs: 1}, {Ordinal: 1, IdleSince: now}, {Ordinal: 2, Starting: true, IdleSince: now}},
+			want:    Scaling{Remove: []int{2, 1}},
 		},
 		"an idle runner stays until its time is over": {
 			limits:  limits(0, 1),
@@ -84,9 +94,9 @@ func TestScale(t *testing.T) {
 				{Ordinal: 1, Starting: true, IdleSince: idleFor(time.Hour)},
 			},
 		},
-		"but not one from a template that was mended since": {
+		"but not one that retires": {
 			limits: limits(0, 2), waiting: 1,
-			members: []Member{{Ordinal: 0, Starting: true, Outdated: true, IdleSince: now}},
+			members: []Member{{Ordinal: 0, Starting: true, Retiring: true, IdleSince: now}},
 			want:    Scaling{Remove: []int{0}, Create: []int{1}},
 		},
 		"it goes when no job waits": {
@@ -94,17 +104,17 @@ func TestScale(t *testing.T) {
 			members: []Member{{Ordinal: 0, Starting: true, IdleSince: idleFor(time.Hour)}},
 			want:    Scaling{Remove: []int{0}},
 		},
-		"an outdated runner is replaced when it is idle": {
+		"a retiring runner is replaced when it is idle": {
 			limits: limits(2, 3),
 			members: []Member{
-				{Ordinal: 0, Outdated: true, IdleSince: now},
-				{Ordinal: 1, Outdated: true, Jobs: 1},
+				{Ordinal: 0, Retiring: true, IdleSince: now},
+				{Ordinal: 1, Retiring: true, Jobs: 1},
 			},
 			want: Scaling{Remove: []int{0}, Create: []int{2}},
 		},
 		"its replacement waits where the maximum leaves no room": {
 			limits:  limits(1, 1),
-			members: []Member{{Ordinal: 0, Outdated: true, IdleSince: now}},
+			members: []Member{{Ordinal: 0, Retiring: true, IdleSince: now}},
 			want:    Scaling{Remove: []int{0}},
 		},
 	}
