@@ -51,6 +51,7 @@ type Agent struct {
 	metrics  *Metrics
 	ledger   *ledger
 	bench    *bench
+	contact  *contact
 	observed chan *v1alpha1.Runner
 	ends     chan end
 
@@ -89,6 +90,7 @@ func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clk
 		log:     log.With("bootID", bootID),
 		metrics: metrics,
 		ledger:  ledger,
+		contact: newContact(clk),
 		bench: &bench{
 			pipeline:   pipeline,
 			ledger:     ledger,
@@ -112,9 +114,11 @@ func (a *Agent) Run(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	defer helpers.Wait()
 	defer stop()
+	a.client.answered = a.contact.note
 	helpers.Go(func() { watchRunner(background, a.client, a.observed) })
 	w := &writer{client: a.client, ledger: a.ledger, clock: a.clock, log: a.log, metrics: a.metrics, observed: a.observed}
 	helpers.Go(func() { w.run(background) })
+	helpers.Go(func() { a.contact.keep(background, a.client.ask) })
 	return a.loop(ctx)
 }
 

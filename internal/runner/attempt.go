@@ -33,7 +33,7 @@ type end struct {
 // take makes an assignment the current one. Its work begins when the API server has its
 // report, which is the given edit or a later one.
 func (a *Agent) take(assignment *v1alpha1.Assignment, reported int64) {
-	log := a.log.With("job", assignment.JobName, "jobUID", assignment.UID, "attempt", assignment.Attempt)
+	log := a.log.With("job", assignment.JobName, "jobNamespace", assignment.JobNamespace, "jobUID", assignment.UID, "attempt", assignment.Attempt)
 	log.Info("Assignment taken", "model", assignment.Model.Name)
 	ctx, cancel := context.WithCancelCause(context.Background())
 	w := &work{bench: a.bench, assignment: assignment.DeepCopy(), log: log}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +36,9 @@ type Client struct {
 	namespace, name string
 	// timeout of a single request.
 	timeout time.Duration
+	// answered is called when the API server has answered a request. It is set before the
+	// first one.
+	answered func()
 }
 
 // NewClient makes a client for the Runner of this namespace and name.
@@ -50,11 +54,21 @@ func NewClient(config *rest.Config, namespace, name string) (*Client, error) {
 	config.NegotiatedSerializer = serializer.NewCodecFactory(scheme).WithoutConversion()
 	// The writer paces itself; a limit here would only hold phase changes back.
 	config.QPS = -1
+	c := &Client{namespace: namespace, name: name, timeout: requestTimeout, answered: func() {}}
+	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return noting(next, func() { c.answered() }) })
 	restClient, err := rest.RESTClientFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("client for the API server: %w", err)
 	}
-	return &Client{rest: restClient, namespace: namespace, name: name, timeout: requestTimeout}, nil
+	c.rest = restClient
+	return c, nil
+}
+
+// ask has the API server answer something, from its memory as it is of no interest what.
+func (c *Client) ask(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	c.rest.Get().Namespace(c.namespace).Resource(resource).Name(c.name).Param("resourceVersion", "0").Do(ctx)
 }
 
 // get reads the Runner past every cache.

@@ -178,7 +178,3 @@ func (l *line) only(n int, f fault) func(int) fault {
 
 // all gives the fault for every write.
 func all(f fault) func(int) fault { return func(int) fault { return f } }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(request *http.Request) (*http.Response, error) { return f(request) }

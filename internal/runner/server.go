@@ -25,12 +25,12 @@ func (a *Agent) Alive() error {
 	return nil
 }
 
-// Ready gives an error while the process takes no assignments.
+// Ready gives an error while the process takes no assignments, or none can reach it.
 func (a *Agent) Ready() error {
 	if !a.ready.Load() {
 		return fmt.Errorf("the Runner of this pod does not say yet, or any more, that it takes assignments")
 	}
-	return nil
+	return a.contact.err()
 }
 
 // Handler serves /healthz and /readyz for probes, and /metrics.
