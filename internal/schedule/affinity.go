@@ -39,6 +39,7 @@ func choose(queue []Job, free []*Runner, rules Rules) (turn, rest []Job) {
 		take(from, to, always)
 		from = to
 	}
+	turn, rest = make([]Job, 0, min(len(queue), len(free))), make([]Job, 0, len(queue))
 	for i, job := range queue {
 		if chosen[i] {
 			turn = append(turn, job)

@@ -37,11 +37,13 @@ type Job struct {
 // nothing finer, so that among the jobs of a second the uid decides: by chance, but every
 // time in the same way.
 func compareJobs(a, b Job) int {
-	return cmp.Or(
-		cmp.Compare(b.Priority, a.Priority),
-		a.CreationTime.Compare(b.CreationTime),
-		cmp.Compare(a.UID, b.UID),
-	)
+	if c := cmp.Compare(b.Priority, a.Priority); c != 0 {
+		return c
+	}
+	if c := a.CreationTime.Compare(b.CreationTime); c != 0 {
+		return c
+	}
+	return cmp.Compare(a.UID, b.UID)
 }
 
 // Runner can be given jobs.
@@ -79,7 +81,8 @@ type Rules struct {
 // bound how long it may happen to one of them. So a model is swapped once for many jobs,
 // and nobody waits for ever.
 func Bind(jobs []Job, runners []Runner, rules Rules) (bindings []Binding, passed []types.UID) {
-	queue := slices.SortedFunc(slices.Values(jobs), compareJobs)
+	queue := slices.Clone(jobs)
+	slices.SortFunc(queue, compareJobs)
 	fleet := slices.Clone(runners)
 	rest := queue
 	for depth := range rules.Slots {

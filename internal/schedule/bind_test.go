@@ -295,3 +295,22 @@ func checkOrder(jobs []Job, rules Rules, swaps map[types.UID]bool, passed []type
 	}
 	return nil
 }
+
+// BenchmarkBind gives a few of many waiting jobs away, as happens each time a runner is free.
+func BenchmarkBind(b *testing.B) {
+	random := rand.New(rand.NewPCG(0, 0))
+	jobs := make([]Job, 15_000)
+	for i := range jobs {
+		jobs[i] = queued(types.UID(fmt.Sprint("job-", i)), i, drawModel(random))
+	}
+	runners := make([]Runner, 100)
+	for i := range runners {
+		runners[i] = Runner{Name: fmt.Sprint("runner-", i), Model: drawModel(random), Jobs: min(1, i)}
+	}
+	rules := Rules{Slots: 1, MaxAffinityWait: time.Minute, Now: epoch.Add(time.Hour)}
+	for b.Loop() {
+		if bindings, _ := Bind(jobs, runners, rules); len(bindings) != 1 {
+			b.Fatal(bindings)
+		}
+	}
+}

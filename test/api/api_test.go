@@ -79,6 +79,7 @@ func TestRefusals(t *testing.T) {
 		{"GenerationJob", spec("modelRef: {name: Emoji_1}", prompt), []string{"spec.modelRef.name", "lower-case letters, digits, '-' and '.'"}},
 		{"GenerationJob", spec("modelRef: {}", prompt), []string{"spec.modelRef.name: Required value"}},
 		{"GenerationJob", job("poolRef: {name: ''}"), []string{"spec.poolRef.name", "at least 1 chars long"}},
+		{"GenerationJob", job("poolRef: {name: default, namespace: 'a.b'}"), []string{"spec.poolRef.namespace", "must be the name of a namespace"}},
 		{"GenerationJob", job("steps: 0"), []string{"spec.steps", "greater than or equal to 1"}},
 		{"GenerationJob", job("steps: 1001"), []string{"spec.steps", "less than or equal to 1000"}},
 		{"GenerationJob", job("steps: many"), []string{"spec.steps", "must be of type integer"}},
@@ -129,6 +130,13 @@ func TestRefusals(t *testing.T) {
 		{"RunnerPool", spec("slots: 17"), []string{"spec.slots", "less than or equal to 16"}},
 		{"RunnerPool", spec("idleTimeout: soon"), []string{"spec.idleTimeout", "duration"}},
 		{"RunnerPool", spec("idleTimeout: -1s"), []string{"spec.idleTimeout", "must not be negative, such as 10m"}},
+		{"RunnerPool", spec("maxAffinityWait: -1s"), []string{"spec.maxAffinityWait", "must not be negative, such as 30s"}},
+		{"RunnerPool", spec("unreadyTimeout: 9s"), []string{"spec.unreadyTimeout", "must be at least 10s, such as 2m"}},
+		{"RunnerPool", spec("maxUnavailable: 0"), []string{"spec.maxUnavailable", "greater than or equal to 1"}},
+		{"RunnerPool", spec("suspend: soon"), []string{"spec.suspend", "must be of type boolean"}},
+		{"RunnerPool", spec("allowedNamespaces: {from: Some}"), []string{"spec.allowedNamespaces.from", `supported values: "Same", "All", "Selector"`}},
+		{"RunnerPool", spec("allowedNamespaces: {from: Selector}"), []string{"spec.allowedNamespaces.selector", "must be set where from is Selector"}},
+		{"RunnerPool", spec("allowedNamespaces: {from: All, selector: {}}"), []string{"spec.allowedNamespaces.selector", "and nowhere else"}},
 		{"RunnerPool", spec("template: [1]"), []string{"spec.template", "must be of type object"}},
 	}
 	for _, tt := range tests {
