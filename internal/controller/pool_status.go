@@ -80,7 +80,8 @@ func poolState(view *poolView, plan *poolPlan, status *v1alpha1.RunnerPoolStatus
 	}
 	for _, m := range plan.leaving {
 		if m.stranded(view.now) {
-			return v1alpha1.ReasonScaling, fmt.Sprintf("pod %q was to end at %s and is still there; its node may have failed", m.pod.Name, m.pod.DeletionTimestamp.UTC().Format(time.RFC3339))
+			return v1alpha1.ReasonScaling, fmt.Sprintf("pod %q was to end at %s and is still there; its node may have failed",
+				m.pod.Name, m.pod.DeletionTimestamp.UTC().Format(time.RFC3339))
 		}
 	}
 	if old := status.Runners - status.UpdatedRunners; old > 0 {
