@@ -168,8 +168,8 @@ var _ = Describe("A job", func() {
 			inPhase(v1alpha1.PhaseSucceeded, 100),
 			HaveField("Status.Warnings", ConsistOf(v1alpha1.PlaceholderEmbeddingWarning)),
 		))
-		Eventually(n.events(job)).Should(ContainElement("Warning RunnerWarning: " + v1alpha1.PlaceholderEmbeddingWarning))
-		Expect(n.events(job)(Default)).To(HaveLen(3))
+		Eventually(n.events(job)).Should(And(HaveLen(3), ContainElement("Warning RunnerWarning: "+v1alpha1.PlaceholderEmbeddingWarning)))
+		Consistently(n.events(job)).Should(HaveLen(3))
 	})
 
 	It("is tried again after a failure that may pass", func(ctx SpecContext) {
