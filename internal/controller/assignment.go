@@ -6,6 +6,7 @@ package controller
 import (
 	"fmt"
 	"path"
+	"strings"
 
 	"k8s.io/utils/ptr"
 
@@ -36,7 +37,7 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt i
 		NegativePrompt:      ptr.Deref(spec.NegativePrompt, ""),
 		PromptSyntax:        resolve(v1alpha1.PromptSyntaxCompel, spec.PromptSyntax, defaults.PromptSyntax),
 		ClipSkip:            resolve(0, spec.ClipSkip, defaults.ClipSkip),
-		Image:               spec.Image,
+		Image:               imageSource(job),
 		Strength:            strength(spec),
 		Steps:               resolve(v1alpha1.DefaultSteps, spec.Steps, defaults.Steps),
 		GuidanceScale:       resolve(v1alpha1.DefaultGuidanceScale, spec.GuidanceScale, defaults.GuidanceScale),
@@ -52,6 +53,16 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt i
 		OutputFormat:        outputFormat(job),
 		PrecomputeEmbedding: ptr.Deref(spec.PrecomputeEmbedding, false),
 	}
+}
+
+// imageSource is the picture to begin with. A guest's is below the folder of its namespace,
+// where its outputs are, so that nobody can begin with what a neighbour drew.
+func imageSource(job *v1alpha1.GenerationJob) *v1alpha1.ImageSource {
+	image := job.Spec.Image.DeepCopy()
+	if image != nil && poolKey(job).Namespace != job.Namespace && !strings.HasPrefix(image.Path, job.Namespace+"/") {
+		image.Path = path.Join(job.Namespace, image.Path)
+	}
+	return image
 }
 
 // strength is 0 where there is no picture to give up anything of.

@@ -58,3 +58,23 @@ func TestWhoMayUseAPool(t *testing.T) {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
 }
+
+func TestAGuestBeginsWithItsOwnPicturesOnly(t *testing.T) {
+	for _, tt := range []struct{ pool, path, want string }{
+		{"platform", "studio/album/0.png", "studio/album/0.png"},
+		{"platform", "album/0.png", "studio/album/0.png"},
+		{"platform", "gallery/album/0.png", "studio/gallery/album/0.png"},
+		{"platform", "studio-2/album/0.png", "studio/studio-2/album/0.png"},
+		{"studio", "gallery/album/0.png", "gallery/album/0.png"},
+	} {
+		job := newJob()
+		job.Spec.PoolRef = &v1alpha1.PoolReference{Name: "gpu", Namespace: &tt.pool}
+		job.Spec.Image = &v1alpha1.ImageSource{Path: tt.path}
+		if got := imageSource(job).Path; got != tt.want || job.Spec.Image.Path != tt.path {
+			t.Errorf("in a pool of %s, %s is %s, want %s", tt.pool, tt.path, got, tt.want)
+		}
+	}
+	if imageSource(newJob()) != nil {
+		t.Error("a picture to begin with that nobody named")
+	}
+}
