@@ -153,7 +153,7 @@ func (p printer) freeWord(prompt Prompt, text string) string {
 		return escaped
 	}
 	marks := strings.Count(text, "(") + strings.Count(text, ")") + strings.Count(text, `"`)
-	for choice := 1<<min(marks, mostEscapes) - 1; choice > 0; choice-- {
+	for choice := 1<<min(marks, mostEscapes) - 1; choice >= 0; choice-- {
 		if spelling := escape(text, choice); meansWord(spelling, text) {
 			return spelling
 		}
@@ -168,13 +168,14 @@ func meansWord(spelling, word string) bool {
 }
 
 // escape puts a backslash before those parentheses and quotes whose bit is set in the
-// choice; those beyond its bits get none.
+// choice; those beyond its bits get none. Those after a backslash always get one, without
+// which that would be theirs.
 func escape(text string, choice int) string {
 	var b strings.Builder
 	mark := 0
 	for i := range len(text) {
 		if strings.IndexByte(`()"`, text[i]) >= 0 {
-			if choice>>mark&1 == 1 {
+			if choice>>mark&1 == 1 || i > 0 && text[i-1] == '\\' {
 				b.WriteByte('\\')
 			}
 			mark++
