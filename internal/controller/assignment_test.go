@@ -52,7 +52,7 @@ func TestNewAssignment(t *testing.T) {
 			want: v1alpha1.Assignment{
 				NegativePrompt: "blurry", PromptSyntax: v1alpha1.PromptSyntaxCompel, Image: everything.Image, Strength: 0.5,
 				Steps: 4, GuidanceScale: 3, GeneratorDevice: v1alpha1.GeneratorCUDA, Width: 64, Height: 128,
-				Scheduler: v1alpha1.SchedulerDDIM, Eta: 0.3, Images: 2, OutputDirectory: "album", OutputFormat: v1alpha1.ImageFormatWebP,
+				Scheduler: v1alpha1.SchedulerDDIM, Eta: 0.3, Images: 2, OutputDirectory: "studio/album", OutputFormat: v1alpha1.ImageFormatWebP,
 			},
 		},
 		"a picture's size comes before the model's": {
@@ -71,7 +71,7 @@ func TestNewAssignment(t *testing.T) {
 			if c.change != nil {
 				c.change(&job.Spec)
 			}
-			c.want.UID, c.want.JobName, c.want.Attempt, c.want.Prompt, c.want.Seed = job.UID, job.Name, 3, "a red apple", 42
+			c.want.UID, c.want.JobNamespace, c.want.JobName, c.want.Attempt, c.want.Prompt, c.want.Seed = job.UID, job.Namespace, job.Name, 3, "a red apple", 42
 			got := newAssignment(job, &v1alpha1.Model{Spec: v1alpha1.ModelSpec{Defaults: c.defaults}}, 3)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("want (-), got (+):\n%s", diff)
