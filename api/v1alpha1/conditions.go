@@ -48,6 +48,20 @@ const (
 // ConditionLoadable on a Model says what the last runner that tried to load it found.
 const ConditionLoadable = "Loadable"
 
+// ConditionVerified on a Model is True once a runner has compared each byte with the
+// digest in the Model's status. Unknown before that, and for models without a digest.
+const ConditionVerified = "Verified"
+
+// Reasons of Verified. ReasonModelVerifyFailed (False) is shared with Failed.
+const (
+	// ReasonNotPulled (Unknown): no runner has fetched the model yet.
+	ReasonNotPulled = "NotPulled"
+	// ReasonNoDigest (Unknown): a path on the models volume has no digest.
+	ReasonNoDigest = "NoDigest"
+	// ReasonDigestMatches (True): each byte is what the digest says.
+	ReasonDigestMatches = "DigestMatches"
+)
+
 // Reasons of Scheduled.
 const (
 	// ReasonBound (True): a runner has the job.
@@ -114,6 +128,12 @@ const (
 	ReasonInvalidRequest = "InvalidRequest"
 	// ReasonModelInvalid (final): a file of the model is missing or broken.
 	ReasonModelInvalid = "ModelInvalid"
+	// ReasonModelPullFailed (retryable): the model can't be had from where it is published.
+	ReasonModelPullFailed = "ModelPullFailed"
+	// ReasonModelVerifyFailed (final): the server gives other bytes than the digest says.
+	ReasonModelVerifyFailed = "ModelVerifyFailed"
+	// ReasonCacheFull (retryable): the model does not fit into the runner's cache.
+	ReasonCacheFull = "CacheFull"
 	// ReasonModelLoadFailed (retryable): loading failed for want of memory or the like.
 	ReasonModelLoadFailed = "ModelLoadFailed"
 	// ReasonGenerationFailed (retryable): a step of the generation failed.

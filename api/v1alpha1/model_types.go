@@ -19,14 +19,59 @@ type ModelSpec struct {
 }
 
 // ModelSource says where a model directory in the diffusers ONNX layout is (with a
-// model_index.json at its top).
+// model_index.json at its top). Exactly one of its fields is set.
+// +kubebuilder:validation:ExactlyOneOf=path;oci;http
 type ModelSource struct {
 	// Path of the directory, relative to the pool's models volume.
-	// +required
+	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && self.split('/').all(s, s != '' && s != '.' && s != '..')",message="must be a relative path without empty, '.' or '..' segments, such as stable-diffusion-v1-5"
-	Path string `json:"path"`
+	Path string `json:"path,omitempty"`
+
+	// OCI is an artifact in a registry, which runners fetch into their cache.
+	// +optional
+	OCI *OCISource `json:"oci,omitempty"`
+
+	// HTTP is an archive on a web server, which runners fetch into their cache.
+	// +optional
+	HTTP *HTTPSource `json:"http,omitempty"`
+}
+
+// OCISource is a model that is an artifact in an OCI registry: made with oras push, or by
+// the CNCF model specification (ModelPack).
+type OCISource struct {
+	// Reference of the artifact, such as ghcr.io/organisation/model:v1. What a tag
+	// names is looked up once and recorded in status.digest; the next generation of
+	// the Model looks again.
+	// +required
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[a-f0-9]{64})?$')",message="must be a registry, a repository, and a tag or a sha256 digest, such as ghcr.io/organisation/model:v1"
+	Reference string `json:"reference"`
+
+	// Digest of the manifest: only these very bytes are used, whatever the tag names.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^sha256:[a-f0-9]{64}$`
+	Digest string `json:"digest,omitempty"`
+
+	// Insecure reads without TLS, and sends no credentials then.
+	// +optional
+	Insecure bool `json:"insecure,omitempty"`
+}
+
+// HTTPSource is a model that is an archive on a web server: tar, tar.gz, tar.zst or zip.
+type HTTPSource struct {
+	// URL of the archive. It must not hold credentials: the pool's runners have them.
+	// +required
+	// +kubebuilder:validation:MaxLength=2048
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && !self.matches('^[a-z]+://[^/?#]*@')",message="must be an http or https URL without a name or password, such as https://example.com/model.tar.gz"
+	URL string `json:"url"`
+
+	// SHA256 of the archive in hexadecimal.
+	// +required
+	// +kubebuilder:validation:Pattern=`^[a-f0-9]{64}$`
+	SHA256 string `json:"sha256"`
 }
 
 // ModelDefaults are the parameters a job gets that leaves them out.
@@ -82,7 +127,8 @@ type ModelDefaults struct {
 // ModelStatus is what the manager says of a model.
 type ModelStatus struct {
 	// Conditions: Ready says that jobs may use the model; Loadable says what the
-	// last runner that tried to load it found, Unknown until one has.
+	// last runner that tried to load it found, Unknown until one has; Verified says
+	// whether a runner compared all bytes with a digest.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -99,6 +145,31 @@ type ModelStatus struct {
 	// +optional
 	// +kubebuilder:default=0
 	LoadedRunners int32 `json:"loadedRunners"`
+
+	// Digest names the very bytes that all runners use for this generation: the one
+	// in the spec, or what its reference named when the first runner looked.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Digest string `json:"digest,omitempty"`
+
+	// ModelFacts are what a runner found when it loaded the model.
+	ModelFacts `json:",inline"`
+}
+
+// ModelFacts are what a model's files say of it.
+type ModelFacts struct {
+	// Family is the kind of model, such as Stable Diffusion XL.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Family string `json:"family,omitempty"`
+
+	// SizeBytes is the size of all files of the model directory.
+	// +optional
+	SizeBytes int64 `json:"sizeBytes,omitempty"`
+
+	// Parameters is the number of weights in all networks.
+	// +optional
+	Parameters int64 `json:"parameters,omitempty"`
 }
 
 // Model is a diffusion model that jobs can name. A model is loaded by a runner when
@@ -107,7 +178,12 @@ type ModelStatus struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=gm,categories=atelier
-// +kubebuilder:printcolumn:name="Source",type=string,JSONPath=`.spec.source.path`
+// +kubebuilder:printcolumn:name="Family",type=string,JSONPath=`.status.family`
+// +kubebuilder:printcolumn:name="Path",type=string,JSONPath=`.spec.source.path`
+// +kubebuilder:printcolumn:name="Reference",type=string,JSONPath=`.spec.source.oci.reference`,priority=1
+// +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.source.http.url`,priority=1
+// +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.digest`,priority=1
+// +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].status`
 // +kubebuilder:printcolumn:name="Loaded",type=integer,JSONPath=`.status.loadedRunners`
 // +kubebuilder:printcolumn:name="Loadable",type=string,JSONPath=`.status.conditions[?(@.type=="Loadable")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

@@ -159,6 +159,12 @@ type AssignedModel struct {
 	// Source says where the model directory is.
 	// +required
 	Source ModelSource `json:"source"`
+
+	// Digest of the model, so that all runners use the same bytes. Empty until the
+	// first runner has looked up what the source names.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Digest string `json:"digest,omitempty"`
 }
 
 // DeviceType is what a runner computes on.
@@ -259,6 +265,15 @@ type LoadedModel struct {
 	// +required
 	Generation int64 `json:"generation"`
 
+	// Digest of what was loaded, each byte of which was compared with it. Absent for
+	// a path on the models volume, which has none.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Digest string `json:"digest,omitempty"`
+
+	// ModelFacts are what the model's files say of it.
+	ModelFacts `json:",inline"`
+
 	// LoadTime is when loading ended.
 	// +optional
 	LoadTime *metav1.MicroTime `json:"loadTime,omitempty"`
@@ -309,6 +324,11 @@ type AssignmentReport struct {
 	// +optional
 	PipelineHealthy *PipelineHealth `json:"pipelineHealthy,omitempty"`
 
+	// Pull says how far the runner has fetched the model. Absent for one on the models
+	// volume.
+	// +optional
+	Pull *ModelPull `json:"pull,omitempty"`
+
 	// ModelLoaded is true once the model is loaded for this assignment.
 	// +optional
 	ModelLoaded bool `json:"modelLoaded,omitempty"`
@@ -329,6 +349,23 @@ type AssignmentReport struct {
 	// Error says why the phase is Failed.
 	// +optional
 	Error *AssignmentError `json:"error,omitempty"`
+}
+
+// ModelPull is how far a model was fetched into a runner's cache.
+type ModelPull struct {
+	// DoneBytes of TotalBytes have arrived. TotalBytes is 0 where the server does not
+	// tell the size.
+	// +required
+	DoneBytes int64 `json:"doneBytes"`
+
+	// TotalBytes of the model as it is published.
+	// +required
+	TotalBytes int64 `json:"totalBytes"`
+
+	// Digest of the model that is fetched.
+	// +optional
+	// +kubebuilder:validation:MaxLength=128
+	Digest string `json:"digest,omitempty"`
 }
 
 // PipelineHealth is the outcome of a health check.

@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command runner draws pictures: in a pod, told by its Runner object (serve), or at a
-// terminal (generate, inspect).
+// terminal (generate, inspect, pull, verify, cache).
 package main
 
 import (
@@ -33,6 +33,7 @@ func newCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newServeCommand(), newGenerateCommand(), newInspectCommand())
+	root.AddCommand(newServeCommand(), newGenerateCommand(), newInspectCommand(),
+		newPullCommand(), newVerifyCommand(), newCacheCommand())
 	return root
 }

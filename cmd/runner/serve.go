@@ -21,6 +21,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/atelier-dev/atelier/internal/incluster"
+	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 	"github.com/atelier-dev/atelier/internal/ort"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 	"github.com/atelier-dev/atelier/internal/runner"
@@ -40,6 +41,7 @@ type serveOptions struct {
 	namespace string
 	podUID    string
 	listen    string
+	cache     cacheOptions
 	config    runner.Config
 }
 
@@ -65,6 +67,7 @@ the first job needs it.`,
 	flags.StringVar(&o.podUID, "pod-uid", os.Getenv(podUIDEnv), "uid of this pod (default $"+podUIDEnv+")")
 	flags.StringVar(&o.listen, "listen", ":8080", "address for /healthz, /readyz and /metrics")
 	flags.StringVar(&o.config.ModelsDir, "models-dir", "/models", "directory of the models volume")
+	o.cache.add(flags, "")
 	flags.StringVar(&o.config.OutputsDir, "outputs-dir", "/outputs", "directory of the outputs volume")
 	flags.DurationVar(&o.config.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "time to stop and report in when told to end; less than the pod's grace period")
 	flags.DurationVar(&o.config.StopTimeout, "stop-timeout", time.Minute, "time that cancelled work may take to stop before /healthz fails")
@@ -86,6 +89,11 @@ func (o *serveOptions) complete() error {
 		}
 		o.namespace = namespace
 	}
+	cache, err := o.cache.open()
+	if err != nil {
+		return err
+	}
+	o.config.Cache, o.config.Credentials = cache, fetch.Credentials{File: o.cache.registry}
 	o.config.PodUID = types.UID(o.podUID)
 	o.config.Version = version.Version
 	o.config.StartTime = processStart()

@@ -32,6 +32,7 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt i
 			UID:        model.UID,
 			Generation: model.Generation,
 			Source:     model.Spec.Source,
+			Digest:     modelDigest(model),
 		},
 		Prompt:              spec.Prompt,
 		NegativePrompt:      ptr.Deref(spec.NegativePrompt, ""),
@@ -71,6 +72,22 @@ func strength(spec v1alpha1.GenerationJobSpec) float64 {
 		return 0
 	}
 	return ptr.Deref(spec.Strength, v1alpha1.DefaultStrength)
+}
+
+// modelDigest is the digest of the bytes that all runners must use for this generation of
+// the model: the spec's, or what was recorded when the first runner looked; empty for none.
+func modelDigest(model *v1alpha1.Model) string {
+	switch source := model.Spec.Source; {
+	case source.HTTP != nil:
+		return "sha256:" + source.HTTP.SHA256
+	case source.OCI == nil:
+		return ""
+	case source.OCI.Digest != "":
+		return source.OCI.Digest
+	case model.Status.ObservedGeneration != model.Generation:
+		return ""
+	}
+	return model.Status.Digest
 }
 
 // resolve returns the first choice that was made, else the fallback.

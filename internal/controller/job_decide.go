@@ -258,13 +258,30 @@ func (d *jobDecision) mirror(report *v1alpha1.AssignmentReport) {
 	case report.Error != nil && loadFailure(report.Error.Reason):
 		d.set(v1alpha1.ConditionModelLoaded, metav1.ConditionFalse, report.Error.Reason, report.Error.Message)
 	case report.Phase == v1alpha1.PhaseModelLoading:
-		d.set(v1alpha1.ConditionModelLoaded, metav1.ConditionFalse, v1alpha1.ReasonLoading, fmt.Sprintf("runner %q is loading the model", d.status.Runner.Name))
+		d.set(v1alpha1.ConditionModelLoaded, metav1.ConditionFalse, v1alpha1.ReasonLoading, fmt.Sprintf("runner %q is %s", d.status.Runner.Name, loadProgress(report.Pull)))
 	}
 }
 
 // loadFailure reports whether an attempt that failed for the reason could not load its model.
 func loadFailure(reason string) bool {
-	return reason == v1alpha1.ReasonModelInvalid || reason == v1alpha1.ReasonModelLoadFailed
+	switch reason {
+	case v1alpha1.ReasonModelInvalid, v1alpha1.ReasonModelLoadFailed,
+		v1alpha1.ReasonModelPullFailed, v1alpha1.ReasonModelVerifyFailed, v1alpha1.ReasonCacheFull:
+		return true
+	}
+	return false
+}
+
+// loadProgress says how far a model is on its way, as in "is fetching the model: …".
+func loadProgress(pull *v1alpha1.ModelPull) string {
+	const megabyte = 1e6
+	switch {
+	case pull == nil, pull.TotalBytes > 0 && pull.DoneBytes >= pull.TotalBytes:
+		return "loading the model"
+	case pull.TotalBytes == 0:
+		return fmt.Sprintf("fetching the model: %.1f MB so far", float64(pull.DoneBytes)/megabyte)
+	}
+	return fmt.Sprintf("fetching the model: %.1f of %.1f MB", float64(pull.DoneBytes)/megabyte, float64(pull.TotalBytes)/megabyte)
 }
 
 // succeed records the outputs and that the job is going to be Complete.

@@ -27,9 +27,11 @@ const (
 	runnerContainer = "runner"
 	modelsVolume    = "models"
 	outputsVolume   = "outputs"
+	cacheVolume     = "cache"
 	tmpVolume       = "tmp"
 	modelsPath      = "/models"
 	outputsPath     = "/outputs"
+	cachePath       = "/cache"
 	tmpPath         = "/tmp"
 	httpPort        = "http"
 	httpPortNumber  = 8080
@@ -102,7 +104,7 @@ func fillPod(spec *corev1.PodSpec) {
 			restrict(&containers[i])
 		}
 	}
-	for _, name := range []string{modelsVolume, outputsVolume, tmpVolume} {
+	for _, name := range []string{modelsVolume, outputsVolume, cacheVolume, tmpVolume} {
 		if !slices.ContainsFunc(spec.Volumes, func(v corev1.Volume) bool { return v.Name == name }) {
 			spec.Volumes = append(spec.Volumes, corev1.Volume{
 				Name:         name,
@@ -129,7 +131,7 @@ func fillContainer(c *corev1.Container, image string) {
 	}
 	if len(c.Command) == 0 && len(c.Args) == 0 {
 		c.Args = []string{
-			"serve", "--models-dir=" + modelsPath, "--outputs-dir=" + outputsPath, "--listen=:" + strconv.Itoa(httpPortNumber),
+			"serve", "--models-dir=" + modelsPath, "--outputs-dir=" + outputsPath, "--cache-dir=" + cachePath, "--listen=:" + strconv.Itoa(httpPortNumber),
 		}
 	}
 	fillEnv(c, "RUNNER_NAME", "metadata.name")
@@ -146,6 +148,7 @@ func fillContainer(c *corev1.Container, image string) {
 	fill(&c.SecurityContext.ReadOnlyRootFilesystem, true)
 	fillMount(c, corev1.VolumeMount{Name: modelsVolume, MountPath: modelsPath, ReadOnly: true})
 	fillMount(c, corev1.VolumeMount{Name: outputsVolume, MountPath: outputsPath})
+	fillMount(c, corev1.VolumeMount{Name: cacheVolume, MountPath: cachePath})
 	fillMount(c, corev1.VolumeMount{Name: tmpVolume, MountPath: tmpPath})
 }
 

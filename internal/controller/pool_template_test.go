@@ -42,21 +42,21 @@ func TestPodWithoutATemplate(t *testing.T) {
 		t.Errorf("labels %v", pod.Labels)
 	}
 	spec, c := pod.Spec, pod.Spec.Containers[0]
-	if c.Image != "atelier-runner" || !cmp.Equal(c.Args, []string{"serve", "--models-dir=/models", "--outputs-dir=/outputs", "--listen=:8080"}) || len(c.Command) != 0 {
+	if c.Image != "atelier-runner" || !cmp.Equal(c.Args, []string{"serve", "--models-dir=/models", "--outputs-dir=/outputs", "--cache-dir=/cache", "--listen=:8080"}) || len(c.Command) != 0 {
 		t.Errorf("image %s, command %v, args %v", c.Image, c.Command, c.Args)
 	}
 	names := make([]string, 0, len(spec.Volumes))
 	for _, v := range spec.Volumes {
 		names = append(names, v.Name)
 	}
-	if want := []string{"models", "outputs", "tmp"}; !cmp.Equal(names, want) {
+	if want := []string{"models", "outputs", "cache", "tmp"}; !cmp.Equal(names, want) {
 		t.Errorf("volumes %v, want %v", names, want)
 	}
 	mounts := map[string]bool{}
 	for _, m := range c.VolumeMounts {
 		mounts[m.MountPath] = m.ReadOnly
 	}
-	if want := map[string]bool{"/models": true, "/outputs": false, "/tmp": false}; !cmp.Equal(mounts, want) {
+	if want := map[string]bool{"/models": true, "/outputs": false, "/cache": false, "/tmp": false}; !cmp.Equal(mounts, want) {
 		t.Errorf("mounts, read-only or not: %v, want %v", mounts, want)
 	}
 	fields := map[string]string{}

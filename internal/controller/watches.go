@@ -230,7 +230,11 @@ func namespaceForPool(namespace *corev1.Namespace) any { return namespace.Labels
 // runnerForModel is what a model has to know of a Runner.
 func runnerForModel(runner *v1alpha1.Runner) any {
 	var failures []v1alpha1.AssignmentError
+	var digests []string
 	for _, report := range runner.Status.Assignments {
+		if report.Pull != nil {
+			digests = append(digests, report.Pull.Digest)
+		}
 		if report.Error != nil && loadFailure(report.Error.Reason) {
 			failures = append(failures, *report.Error)
 		}
@@ -238,7 +242,8 @@ func runnerForModel(runner *v1alpha1.Runner) any {
 	return struct {
 		Model    *v1alpha1.LoadedModel
 		Failures []v1alpha1.AssignmentError
-	}{runner.Status.Model, failures}
+		Digests  []string
+	}{runner.Status.Model, failures, digests}
 }
 
 // poolForJob is what a waiting job has to know of its pool.

@@ -77,6 +77,22 @@ func (d *Directory) within(name string) (string, error) {
 	return filepath.Join(d.folder, local), nil
 }
 
+// Size is the size of all files of the model in bytes. A link counts as what it leads to.
+func (d *Directory) Size() (int64, error) {
+	var size int64
+	err := fs.WalkDir(d.root.FS(), filepath.ToSlash(d.folder), func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.root.Stat(filepath.FromSlash(name))
+		if err == nil && info.Mode().IsRegular() {
+			size += info.Size()
+		}
+		return err
+	})
+	return size, err
+}
+
 // Close closes the directory; what was read from it stays good.
 func (d *Directory) Close() error { return d.root.Close() }
 

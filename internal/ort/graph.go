@@ -5,6 +5,7 @@ package ort
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -58,6 +59,8 @@ type Graph struct {
 	// External are the other files that hold weights of it or of graphs and functions
 	// inside it.
 	External []ExternalFile
+	// Parameters is the number of weights in the initializers.
+	Parameters int64
 }
 
 // ExternalFile is a file beside a graph's that holds weights.
@@ -126,6 +129,7 @@ const (
 	sparseValues  = 1
 	sparseIndices = 2
 
+	tensorDims         = 1
 	tensorName         = 8
 	tensorExternalData = 13
 
@@ -157,6 +161,8 @@ type graphParser struct {
 	initializers map[string]bool
 	// external has the places of files in graph.External.
 	external map[string]int
+	// elements are those of the tensor that was walked last.
+	elements int64
 	// depth is how many graphs the graph that is walked is inside of.
 	depth int
 }
@@ -193,7 +199,7 @@ func (p *graphParser) graphField(field, end int64) error {
 	case graphOutput:
 		return p.value(end, &p.graph.Outputs)
 	case graphInitializer:
-		name, err := p.tensor(end)
+		name, err := p.initializer(end)
 		p.initializers[name] = true
 		return err
 	}
@@ -207,7 +213,7 @@ func (p *graphParser) innerField(field, end int64) error {
 	case graphNode:
 		return p.node(end)
 	case graphInitializer:
-		_, err := p.tensor(end)
+		_, err := p.initializer(end)
 		return err
 	case graphSparse:
 		return p.sparse(end)
@@ -263,11 +269,23 @@ func (p *graphParser) sparse(end int64) error {
 	})
 }
 
-// tensor takes the name and the external file of a TensorProto.
+// initializer takes a TensorProto whose elements count as parameters.
+func (p *graphParser) initializer(end int64) (name string, err error) {
+	name, err = p.tensor(end)
+	if p.elements > 0 && p.elements <= math.MaxInt64-p.graph.Parameters {
+		p.graph.Parameters += p.elements
+	}
+	return name, err
+}
+
+// tensor takes the name, the number of elements and the external file of a TensorProto.
 func (p *graphParser) tensor(end int64) (name string, err error) {
+	p.elements = 1
 	var data externalData
 	err = p.r.message(end, func(field, end int64) (err error) {
 		switch field {
+		case tensorDims:
+			err = p.dims(end)
 		case tensorName:
 			name, err = p.r.text(end)
 		case tensorExternalData:
@@ -279,6 +297,31 @@ func (p *graphParser) tensor(end int64) (name string, err error) {
 		err = p.note(data)
 	}
 	return name, err
+}
+
+// dims multiplies the elements by dimensions of a tensor: a varint, or packed ones. What
+// is no size, or too much for any file, makes them 0.
+func (p *graphParser) dims(end int64) error {
+	if p.r.offset == end {
+		p.multiply(p.r.number)
+		return nil
+	}
+	for p.r.offset < end {
+		dim, err := p.r.varint()
+		if err != nil {
+			return err
+		}
+		p.multiply(dim)
+	}
+	return nil
+}
+
+func (p *graphParser) multiply(dim uint64) {
+	if dim == 0 || dim > 1<<48 || uint64(p.elements) > 1<<48/dim {
+		p.elements = 0
+		return
+	}
+	p.elements *= int64(dim)
 }
 
 // note keeps the file that a tensor is in, and how far it reaches.

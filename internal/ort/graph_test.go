@@ -28,6 +28,8 @@ func TestReadGraphOfExportedModels(t *testing.T) {
 			{"encoder_hidden_states", TypeFloat32, []int64{-1, -1, 16}},
 		},
 		Outputs: []Value{{"out_sample", TypeFloat32, []int64{-1, 4, -1, -1}}},
+		// As the Python package onnx counts them.
+		Parameters: 64796,
 	}
 	if !reflect.DeepEqual(graph, want) {
 		t.Errorf("got %+v, want %+v", graph, want)
@@ -37,7 +39,7 @@ func TestReadGraphOfExportedModels(t *testing.T) {
 // TestReadGraphLeavesOutInitializers covers IR version 3, where weights are inputs too,
 // and weights in other files.
 func TestReadGraphLeavesOutInitializers(t *testing.T) {
-	weight := message(nil, tensorName, []byte("w"))
+	weight := message(message(nil, tensorName, []byte("w")), tensorDims, []byte{3, 0x80, 1})
 	for _, entry := range [][2]string{{"location", "weights.bin"}, {"offset", "4"}, {"length", "8"}} {
 		weight = message(weight, tensorExternalData, message(message(nil, entryKey, []byte(entry[0])), entryValue, []byte(entry[1])))
 	}
@@ -48,7 +50,7 @@ func TestReadGraphLeavesOutInitializers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := Graph{Inputs: []Value{{"x", TypeFloat16, nil}}, External: []ExternalFile{{Name: "weights.bin", Size: 12}}}
+	want := Graph{Inputs: []Value{{"x", TypeFloat16, nil}}, External: []ExternalFile{{Name: "weights.bin", Size: 12}}, Parameters: 3 * 128}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -87,6 +87,7 @@ func (p *parts) settle(graphs map[string]graphFile) (err error) {
 	}
 	for _, n := range p.networks() {
 		if graph, ok := graphs[n.name]; ok {
+			p.parameters += graph.Parameters
 			if err := checkGraph(n.name, graph.Graph, p.config, p.tokenizer.MaxLength()); err != nil {
 				return err
 			}

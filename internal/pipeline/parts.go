@@ -33,6 +33,8 @@ type parts struct {
 	norm *layerNorm
 	// extras is what else the denoising network takes.
 	extras extras
+	// parameters is the number of weights in all networks.
+	parameters int64
 }
 
 // part is one of the parts by name, for messages.

@@ -67,6 +67,23 @@ func (p *Pipeline) Loaded() (Model, bool) {
 	return *model, true
 }
 
+// Facts are what a model's files say of it.
+type Facts struct {
+	// Family is the kind of model, such as Stable Diffusion XL.
+	Family string
+	// Parameters is the number of weights in all networks.
+	Parameters int64
+}
+
+// Facts says what kind of model is loaded; nothing when none is.
+func (p *Pipeline) Facts() Facts {
+	parts := p.current()
+	if parts.model == nil {
+		return Facts{}
+	}
+	return Facts{Family: family(parts.config, parts.extras), Parameters: parts.parameters}
+}
+
 // Device says what the pipeline computes on, and false before the first Load.
 func (p *Pipeline) Device() (ort.Device, bool) { return p.runtime.Device() }
 

@@ -16,6 +16,8 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/modelstore/cache"
+	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 )
 
 // progressInterval is the least time between two writes that carry nothing but progress.
@@ -27,6 +29,10 @@ type Config struct {
 	PodUID types.UID
 	// ModelsDir is where the models volume is mounted.
 	ModelsDir string
+	// Cache keeps models that are not on the models volume; nil is none.
+	Cache *cache.Cache
+	// Credentials for where models are published.
+	Credentials fetch.Credentials
 	// OutputsDir is where the outputs volume is mounted.
 	OutputsDir string
 	// Version of this runner.
@@ -97,6 +103,7 @@ func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clk
 			clock:      clk,
 			metrics:    metrics,
 			modelsDir:  config.ModelsDir,
+			store:      &store{cache: config.Cache, credentials: config.Credentials},
 			outputsDir: config.OutputsDir,
 		},
 		observed: make(chan *v1alpha1.Runner),

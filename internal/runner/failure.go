@@ -8,6 +8,8 @@ import (
 	"fmt"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/modelstore/cache"
+	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 )
 
@@ -40,17 +42,23 @@ func (f *failure) Error() string { return f.reason + ": " + f.message }
 func (f *failure) Unwrap() error { return f.err }
 
 // failed makes a failure of an error. Whatever the stage, an error that blames the
-// request or a file of the model is final; all others get the stage's reason and may be
+// request, a file of the model or bytes with the wrong digest is final; all others get the stage's reason and may be
 // tried again.
 func failed(reason string, err error) *failure {
 	var request *pipeline.RequestError
 	var model *pipeline.ModelError
+	var wrong *fetch.VerifyError
+	var full *cache.FullError
 	f := &failure{reason: reason, message: err.Error(), retryable: true, err: err}
 	switch {
 	case errors.As(err, &request):
 		f.reason, f.retryable = v1alpha1.ReasonInvalidRequest, false
 	case errors.As(err, &model):
 		f.reason, f.retryable = v1alpha1.ReasonModelInvalid, false
+	case errors.As(err, &wrong):
+		f.reason, f.retryable = v1alpha1.ReasonModelVerifyFailed, false
+	case errors.As(err, &full):
+		f.reason = v1alpha1.ReasonCacheFull
 	}
 	return f
 }

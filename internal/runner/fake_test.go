@@ -90,6 +90,10 @@ func (p *fakePipeline) Loaded() (pipeline.Model, bool) {
 	return *p.loaded, true
 }
 
+func (p *fakePipeline) Facts() pipeline.Facts {
+	return pipeline.Facts{Family: "Stable Diffusion", Parameters: 7}
+}
+
 func (p *fakePipeline) Device() (ort.Device, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

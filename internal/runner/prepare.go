@@ -7,7 +7,6 @@ import (
 	"context"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
-	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 )
 
@@ -54,6 +53,10 @@ func (w *work) prepare(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer w.letGo()
+	if err := w.deliver(ctx, &model); err != nil {
+		return failed(v1alpha1.ReasonModelPullFailed, err)
+	}
 	reloading := !health.Healthy
 	for {
 		err := w.load(ctx, model, reloading)
@@ -96,7 +99,7 @@ func (w *work) enterModelLoading(ctx context.Context) (pipeline.Model, error) {
 	model, modelErr := w.model()
 	err := w.enter(ctx, v1alpha1.PhaseModelLoading, v1alpha1.ProgressModelLoading,
 		func(s *v1alpha1.RunnerStatus, _ *v1alpha1.AssignmentReport) {
-			if modelErr == nil && !w.isLoaded(model) {
+			if modelErr == nil && model.Dir != "" && !w.isLoaded(model) {
 				s.Model = nil
 			}
 		})
@@ -109,10 +112,11 @@ func (w *work) enterModelLoading(ctx context.Context) (pipeline.Model, error) {
 	return model, nil
 }
 
-// model is the assignment's model as the pipeline takes it.
+// model is the assignment's model as the pipeline takes it. It has no Dir where that is
+// known only once the model was looked up.
 func (w *work) model() (pipeline.Model, error) {
 	assigned := &w.assignment.Model
-	dir, err := modelstore.Resolve(w.modelsDir, assigned.Source.Path)
+	dir, err := w.dir(assigned)
 	if err != nil {
 		return pipeline.Model{}, err
 	}
@@ -149,10 +153,12 @@ func (w *work) load(ctx context.Context, model pipeline.Model, reload bool) erro
 	if fresh {
 		w.log.Info("Model loaded", "model", model.Name, "seconds", took.Seconds())
 	}
+	facts := w.facts(model)
 	w.edit(soon, func(s *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
 		r.ModelLoaded = true
 		if fresh {
 			s.Model = loadedModel(&w.assignment.Model, w.clock.Now(), took)
+			s.Model.ModelFacts, s.Model.Digest = facts, w.store.digest(model.Dir)
 		}
 		if device, ok := w.pipeline.Device(); ok {
 			s.Device = usedDevice(device)

@@ -22,6 +22,7 @@ import (
 type Pipeline interface {
 	Health() pipeline.Health
 	Loaded() (pipeline.Model, bool)
+	Facts() pipeline.Facts
 	Device() (ort.Device, bool)
 	Load(ctx context.Context, model pipeline.Model) error
 	Unload() error
@@ -38,6 +39,7 @@ type bench struct {
 	clock      clock.PassiveClock
 	metrics    *Metrics
 	modelsDir  string
+	store      *store
 	outputsDir string
 }
 

@@ -121,6 +121,16 @@ func TestRefusals(t *testing.T) {
 		{"Model", "", []string{"spec: Required value"}},
 		{"Model", spec("source: {path: ../up}"), []string{"spec.source.path", "relative path", "such as stable-diffusion-v1-5"}},
 		{"Model", spec("source: {path: /models}"), []string{"spec.source.path", "relative path"}},
+		{"Model", spec("source: {}"), []string{"spec.source", "exactly one of the fields in [path oci http] must be set"}},
+		{"Model", spec("source: {path: emoji, oci: {reference: 'a/b:c'}}"), []string{"spec.source", "exactly one of the fields in [path oci http] must be set"}},
+		{"Model", spec("source: {oci: {}}"), []string{"spec.source.oci.reference: Required value"}},
+		{"Model", spec("source: {oci: {reference: 'no-repository'}}"), []string{"spec.source.oci.reference", "such as ghcr.io/organisation/model:v1"}},
+		{"Model", spec("source: {oci: {reference: 'oci://ghcr.io/a/b:c'}}"), []string{"spec.source.oci.reference", "must be a registry, a repository"}},
+		{"Model", spec("source: {oci: {reference: 'ghcr.io/a/../b:c'}}"), []string{"spec.source.oci.reference", "must be a registry, a repository"}},
+		{"Model", spec("source: {oci: {reference: 'ghcr.io/a/b', digest: 'sha256:ab'}}"), []string{"spec.source.oci.digest", "should match"}},
+		{"Model", spec("source: {http: {url: 'https://example.com/m.tar'}}"), []string{"spec.source.http.sha256: Required value"}},
+		{"Model", spec("source: {http: {url: 'ftp://example.com/m.tar', sha256: '" + strings.Repeat("a", 64) + "'}}"), []string{"spec.source.http.url", "must be an http or https URL"}},
+		{"Model", spec("source: {http: {url: 'https://me:secret@example.com/m.tar', sha256: '" + strings.Repeat("a", 64) + "'}}"), []string{"spec.source.http.url", "without a name or password"}},
 		{"Model", spec(source, "defaults: {width: 12}"), []string{"spec.defaults.width", "multiple of 8"}},
 		{"Model", spec(source, "defaults: {clipSkip: 13}"), []string{"spec.defaults.clipSkip", "less than or equal to 12"}},
 		{"Model", spec(source, "defaults: {guidanceRescale: 2}"), []string{"spec.defaults.guidanceRescale", "less than or equal to 1"}},
@@ -163,6 +173,22 @@ func TestEveryParameter(t *testing.T) {
 	for _, class := range diffusion.Classes() {
 		out, err := apply(t, "GenerationJob", strings.ToLower(class), spec(modelRef, prompt, "scheduler: "+class))
 		g.Expect(err).NotTo(HaveOccurred(), out)
+	}
+}
+
+func TestModelSources(t *testing.T) {
+	sum := strings.Repeat("0a", 32)
+	for i, source := range []string{
+		"path: a/b",
+		"oci: {reference: ghcr.io/organisation/model}",
+		"oci: {reference: 'localhost:5000/model:v1.2_3', insecure: true}",
+		"oci: {reference: 'ghcr.io/a/b/c_d--e.f:v1@sha256:" + sum + "', digest: 'sha256:" + sum + "'}",
+		"http: {url: 'https://example.com:8443/a/m.tar.gz?v=2&user=me@here', sha256: '" + sum + "'}",
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			out, err := apply(t, "Model", fmt.Sprintf("source-%d", i), spec("source: {"+source+"}"))
+			NewWithT(t).Expect(err).NotTo(HaveOccurred(), out)
+		})
 	}
 }
 

@@ -206,10 +206,15 @@ func (c *Cache) Pull(ctx context.Context, remote fetch.Remote, digest string, pr
 			return m, err
 		}
 	}
-	manifest, err := c.resolve(ctx, remote, digest)
+	manifest, err := c.Resolve(ctx, remote, digest)
 	if err != nil {
 		return nil, err
 	}
+	return c.Fetch(ctx, remote, manifest, progress)
+}
+
+// Fetch is Pull for a model of which is known what it consists of.
+func (c *Cache) Fetch(ctx context.Context, remote fetch.Remote, manifest fetch.Manifest, progress func(done, total int64)) (*Model, error) {
 	sum, err := hexOf(manifest.Digest)
 	if err != nil {
 		return nil, &fetch.Error{Source: remote.String(), Err: err}
@@ -241,8 +246,8 @@ func (c *Cache) Pull(ctx context.Context, remote fetch.Remote, digest string, pr
 	}
 }
 
-// resolve reads a manifest, and tries again where that may help.
-func (c *Cache) resolve(ctx context.Context, remote fetch.Remote, digest string) (manifest fetch.Manifest, err error) {
+// Resolve reads what a model consists of, and tries again where that may help.
+func (c *Cache) Resolve(ctx context.Context, remote fetch.Remote, digest string) (manifest fetch.Manifest, err error) {
 	err = c.retry(ctx, func() error {
 		manifest, err = remote.Resolve(ctx, digest)
 		return err
