@@ -87,9 +87,9 @@ func TestPodKeepsWhatItsTemplateSays(t *testing.T) {
 				 "resources": {"limits": {"nvidia.com/gpu": 1}},
 				 "env": [{"name": "POD_UID", "value": "mine"}],
 				 "securityContext": {"readOnlyRootFilesystem": false},
-				 "volumeMounts": [{"name": "cache", "mountPath": "/tmp"}]}
+				 "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}]}
 			],
-			"volumes": [{"name": "models", "hostPath": {"path": "/srv/models"}}, {"name": "cache", "emptyDir": {}}]
+			"volumes": [{"name": "models", "hostPath": {"path": "/srv/models"}}, {"name": "scratch", "emptyDir": {}}]
 		}
 	}`)
 	c := pod.Spec.Containers[1]
@@ -107,8 +107,8 @@ func TestPodKeepsWhatItsTemplateSays(t *testing.T) {
 		"its GPU":                       gpus.Value() == 1,
 		"its variable":                  c.Env[0].Value == "mine" && len(c.Env) == 3,
 		"its writable root":             !*c.SecurityContext.ReadOnlyRootFilesystem,
-		"its mount at /tmp":             c.VolumeMounts[0].Name == "cache" && len(c.VolumeMounts) == 3,
-		"its models":                    pod.Spec.Volumes[0].HostPath.Path == "/srv/models" && len(pod.Spec.Volumes) == 4,
+		"its mount at /tmp":             c.VolumeMounts[0].Name == "scratch" && len(c.VolumeMounts) == 4,
+		"its models":                    pod.Spec.Volumes[0].HostPath.Path == "/srv/models" && len(pod.Spec.Volumes) == 5,
 		"but runs as non-root":          *pod.Spec.SecurityContext.RunAsNonRoot,
 		"and without more privileges":   !*c.SecurityContext.AllowPrivilegeEscalation,
 		"and is the manager's":          pod.Labels["app.kubernetes.io/managed-by"] == managedBy,

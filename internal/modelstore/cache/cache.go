@@ -213,15 +213,21 @@ func (c *Cache) Pull(ctx context.Context, remote fetch.Remote, digest string, pr
 	return c.Fetch(ctx, remote, manifest, progress)
 }
 
+// maxFetched bounds how often a model is fetched that others throw away before it is used.
+const maxFetched = 3
+
 // Fetch is Pull for a model of which is known what it consists of.
 func (c *Cache) Fetch(ctx context.Context, remote fetch.Remote, manifest fetch.Manifest, progress func(done, total int64)) (*Model, error) {
 	sum, err := hexOf(manifest.Digest)
 	if err != nil {
 		return nil, &fetch.Error{Source: remote.String(), Err: err}
 	}
-	for {
+	for fetched := 0; ; {
 		if m, err := c.Use(manifest.Digest); m != nil || err != nil {
 			return m, err
+		}
+		if fetched == maxFetched {
+			return nil, fmt.Errorf("model cache: %s was fetched %d times, and was gone or damaged each time", manifest.Digest, fetched)
 		}
 		l, err := tryLock(c.lockFile(sum), exclusive)
 		if err != nil {
@@ -231,6 +237,7 @@ func (c *Cache) Fetch(ctx context.Context, remote fetch.Remote, manifest fetch.M
 			record, err := c.whole(sum)
 			if record == nil && err == nil {
 				err = c.populate(ctx, remote, manifest, progress)
+				fetched++
 			}
 			l.touch()
 			l.unlock()

@@ -32,7 +32,7 @@ const parallel = 4
 const growth = 16 << 20
 
 // maxFiles bounds the files of a model: those known have a few dozen.
-const maxFiles = 10_000
+const maxFiles = 1000
 
 // stage is a model that is being put together. Its process has the exclusive lock.
 type stage struct {

@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -41,6 +42,8 @@ func checkPath(name string) error {
 	switch {
 	case len(name) > maxPath:
 		return &modelstore.ModelError{File: name[:maxPath], Message: fmt.Sprintf("is a path of %d bytes; at most %d are taken", len(name), maxPath)}
+	case !utf8.ValidString(name):
+		return &modelstore.ModelError{File: strings.ToValidUTF8(name, "?"), Message: "is no path: it is not UTF-8"}
 	case !filepath.IsLocal(name) || strings.ContainsAny(name, "\\\x00") || path.Clean(name) == ".":
 		return &modelstore.ModelError{File: name, Message: "is no path inside the model directory"}
 	}
