@@ -179,13 +179,13 @@ func TestCutConnections(t *testing.T) {
 	t.Run("web that knows no ranges", func(t *testing.T) {
 		data := want.tar(t, "")
 		s := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(data) }))
-		s.fault = func(w http.ResponseWriter, r *http.Request, n int) bool {
+		s.setFault(func(w http.ResponseWriter, r *http.Request, n int) bool {
 			if n == 1 {
 				_, _ = w.Write(data[:1<<20])
 				panic(http.ErrAbortHandler)
 			}
 			return false
-		}
+		})
 		m, err := pull(t, open(t, quick(t)), s.http(sha(data)))
 		must(t, err)
 		want.expect(t, m)
@@ -244,7 +244,7 @@ func TestServerTrouble(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := newRegistry(t)
 			reference := s.pushFiles("a/model", want)
-			s.fault = test.fault
+			s.setFault(test.fault)
 			config := quick(t)
 			config.Stall = 200 * time.Millisecond
 			c := open(t, config)
@@ -295,7 +295,7 @@ func TestWrongBytes(t *testing.T) {
 	t.Run("once", func(t *testing.T) {
 		s := newRegistry(t)
 		reference := s.pushFiles("a/model", only)
-		s.fault = corrupt(1)
+		s.setFault(corrupt(1))
 		m, err := pull(t, open(t, quick(t)), s.oci(reference))
 		must(t, err)
 		only.expect(t, m)
@@ -303,7 +303,7 @@ func TestWrongBytes(t *testing.T) {
 	t.Run("always", func(t *testing.T) {
 		s := newRegistry(t)
 		reference := s.pushFiles("a/model", only)
-		s.fault = corrupt(1000)
+		s.setFault(corrupt(1000))
 		c := open(t, quick(t))
 		_, err := pull(t, c, s.oci(reference))
 		var wrong *fetch.VerifyError

@@ -116,7 +116,7 @@ func TestKilledDuringPull(t *testing.T) {
 	reference := s.pushFiles("a/model", want)
 	config := quick(t)
 	half := make(chan struct{})
-	s.fault = func(w http.ResponseWriter, r *http.Request, n int) bool {
+	s.setFault(func(w http.ResponseWriter, r *http.Request, n int) bool {
 		if n > 1 {
 			return false
 		}
@@ -125,7 +125,7 @@ func TestKilledDuringPull(t *testing.T) {
 		close(half)
 		<-r.Context().Done() // The process is dead.
 		return true
-	}
+	})
 	p := spawn(t, config.Dir, reference)
 	<-half
 	c := open(t, config)

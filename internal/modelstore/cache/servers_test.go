@@ -133,6 +133,13 @@ func newServer(t *testing.T, handler http.Handler) *server {
 	return s
 }
 
+// setFault says what is to be asked before each request for a blob or file.
+func (s *server) setFault(fault func(w http.ResponseWriter, r *http.Request, n int) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fault = fault
+}
+
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	isBlob := r.Method == http.MethodGet && (strings.Contains(r.URL.Path, "/blobs/sha256:") || !strings.HasPrefix(r.URL.Path, "/v2/"))
 	if !isBlob {

@@ -6,6 +6,7 @@ package compel
 import (
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -134,20 +135,17 @@ func (p printer) prompt(prompt Prompt) string {
 // mostEscapes bounds the search of freeWord to some thousand spellings of a word.
 const mostEscapes = 12
 
-// freeWord writes one of the prompt's words. Quotes are escaped, and open parentheses where
-// others could close them, unless the word then means something else: a sign at its end is
-// only text where something unescaped keeps the word from being one without syntax. Then
-// every choice of what to escape is tried.
+// freeWord writes one of the prompt's words. Quotes are escaped, and parentheses where there
+// are both kinds, unless the word then means something else: a sign at its end is only text
+// where something unescaped keeps the word from being one without syntax. Then every choice
+// of what to escape is tried.
 func (p printer) freeWord(prompt Prompt, text string) string {
 	if p.raw {
 		return text
 	}
 	escaped := strings.ReplaceAll(text, `"`, `\"`)
-	for _, node := range prompt {
-		if fragment, ok := node.(Fragment); ok && strings.Contains(string(fragment), ")") {
-			escaped = strings.ReplaceAll(escaped, "(", `\(`)
-			break
-		}
+	if prompt.contains("(") && prompt.contains(")") {
+		escaped = printWord(text)
 	}
 	if meansWord(escaped, text) {
 		return escaped
@@ -159,6 +157,14 @@ func (p printer) freeWord(prompt Prompt, text string) string {
 		}
 	}
 	return text
+}
+
+// contains says whether one of the prompt's words has a text in it.
+func (p Prompt) contains(text string) bool {
+	return slices.ContainsFunc(p, func(node Node) bool {
+		fragment, ok := node.(Fragment)
+		return ok && strings.Contains(string(fragment), text)
+	})
 }
 
 // meansWord says whether a spelling, by itself, is read as one word.
