@@ -27,6 +27,10 @@ const (
 )
 
 // RunnerPoolSpec says how many runners there may be and what their pods look like.
+//
+// Durations have a rule in place of format: duration. That lets "1d" through, which Go
+// doesn't read, and one such pool would keep the manager from listing any.
+//
 // +kubebuilder:validation:XValidation:rule="!has(self.minRunners) || self.minRunners <= (has(self.maxRunners) ? self.maxRunners : 1)",message="minRunners must not be above maxRunners (1 where it is left out)",fieldPath=".minRunners"
 type RunnerPoolSpec struct {
 	// MinRunners is kept even when no job waits. Without it 0: the pool scales to zero.
@@ -51,8 +55,9 @@ type RunnerPoolSpec struct {
 	// IdleTimeout is how long a runner above minRunners may be idle before it is
 	// removed. Without it 10m.
 	// +optional
-	// +kubebuilder:validation:Format=duration
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must not be negative, such as 10m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s')",message="must be a duration and must not be negative, such as 10m"
 	IdleTimeout *metav1.Duration `json:"idleTimeout,omitempty"`
 
 	// MaxAffinityWait is how long a job may be overtaken by later jobs of its priority
@@ -60,8 +65,9 @@ type RunnerPoolSpec struct {
 	// next free runner, by swapping the model. 0s keeps strictly to the order in which
 	// jobs were created. Without it 30s.
 	// +optional
-	// +kubebuilder:validation:Format=duration
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('0s')",message="must not be negative, such as 30s"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s')",message="must be a duration and must not be negative, such as 30s"
 	MaxAffinityWait *metav1.Duration `json:"maxAffinityWait,omitempty"`
 
 	// Suspend stops the pool: it gives no more jobs away, and its runners are removed
@@ -81,8 +87,9 @@ type RunnerPoolSpec struct {
 	// process or the way to the API server is broken, until it is deleted and its jobs
 	// go to other runners. Without it 2m.
 	// +optional
-	// +kubebuilder:validation:Format=duration
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10s')",message="must be at least 10s, such as 2m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('10s')",message="must be a duration and must be at least 10s, such as 2m"
 	UnreadyTimeout *metav1.Duration `json:"unreadyTimeout,omitempty"`
 
 	// AllowedNamespaces says from which namespaces jobs may use the pool. Without it

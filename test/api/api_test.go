@@ -139,6 +139,8 @@ func TestRefusals(t *testing.T) {
 		{"RunnerPool", spec("maxRunners: 0"), []string{"spec.maxRunners", "greater than or equal to 1"}},
 		{"RunnerPool", spec("slots: 17"), []string{"spec.slots", "less than or equal to 16"}},
 		{"RunnerPool", spec("idleTimeout: soon"), []string{"spec.idleTimeout", "duration"}},
+		{"RunnerPool", spec("idleTimeout: 1d"), []string{"spec.idleTimeout", "must be a duration", "such as 10m"}},
+		{"RunnerPool", spec("idleTimeout: 9999999h"), []string{"spec.idleTimeout"}},
 		{"RunnerPool", spec("idleTimeout: -1s"), []string{"spec.idleTimeout", "must not be negative, such as 10m"}},
 		{"RunnerPool", spec("maxAffinityWait: -1s"), []string{"spec.maxAffinityWait", "must not be negative, such as 30s"}},
 		{"RunnerPool", spec("unreadyTimeout: 9s"), []string{"spec.unreadyTimeout", "must be at least 10s, such as 2m"}},
