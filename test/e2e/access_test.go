@@ -90,7 +90,15 @@ var _ = Describe("A runner's token", func() {
 		By("the token of another pod that runs with the same service account")
 		thief := &corev1.Pod{Spec: corev1.PodSpec{
 			ServiceAccountName: own.Name,
-			Containers:         []corev1.Container{{Name: "main", Image: "shell", Command: []string{"/bin/sh", "-c", "exec sleep 1000"}}},
+			SecurityContext: &corev1.PodSecurityContext{
+				RunAsNonRoot: new(true), SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+			},
+			Containers: []corev1.Container{{
+				Name: "main", Image: "shell", Command: []string{"/bin/sh", "-c", "exec sleep 1000"},
+				SecurityContext: &corev1.SecurityContext{
+					AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+				},
+			}},
 		}}
 		thief.Namespace, thief.Name = s.namespace, "thief"
 		Expect(api.Create(ctx, thief)).To(Succeed())

@@ -50,7 +50,11 @@ spec:
 // newStudio makes a studio with the Model "tiny" and no pool.
 func newStudio(ctx context.Context) *studio {
 	GinkgoHelper()
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "studio-"}}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
+		GenerateName: "studio-",
+		// Runners are to need no more than that lets them.
+		Labels: map[string]string{"pod-security.kubernetes.io/enforce": "restricted"},
+	}}
 	Expect(api.Create(ctx, namespace)).To(Succeed())
 	// The processes are to end before their directories go away.
 	s := &studio{namespace: namespace.Name, models: GinkgoT().TempDir(), outputs: GinkgoT().TempDir()}
