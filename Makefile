@@ -45,6 +45,13 @@ test: cluster-binaries ## Run every test, against a real control plane and a rea
 	go test -race -timeout 20m $$(go list ./... | grep -v /test/)
 	go test -timeout 30m -v ./test/... | grep -v '^=== '
 
+.PHONY: test-chaos
+test-chaos: cluster-binaries ## Run the long tests and print their figures. SEED= repeats a run.
+	ATELIER_OBJECTS=10000 ATELIER_SEED=$(SEED) go test -timeout 60m ./test/e2e -ginkgo.label-filter=chaos -ginkgo.v -ginkgo.no-color
+
+# Of what the long tests draw; they print it.
+SEED ?= $(shell date +%s)
+
 ##@ Build
 
 GO_LDFLAGS := -trimpath -ldflags '-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$(VERSION)'
