@@ -212,7 +212,7 @@ has it. A file that has changed is named, and the exit code is 1.`,
 			if err != nil {
 				return err
 			}
-			m, err := c.Use(digest)
+			m, err := c.Use(command.Context(), digest)
 			if err != nil {
 				return err
 			}

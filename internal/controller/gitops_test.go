@@ -15,7 +15,6 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	kstatus "sigs.k8s.io/cli-utils/pkg/kstatus/status"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
@@ -267,7 +266,7 @@ var _ = Describe("Argo CD's health check", func() {
 		out, err = env.Kubectl("apply", "--server-side", "--field-manager=atelier", "-k", "config/gitops/argocd")
 		Expect(err).NotTo(HaveOccurred(), out)
 		var after corev1.ConfigMap
-		Expect(admin.Get(ctx, client.ObjectKey(key), &after)).To(Succeed())
+		Expect(admin.Get(ctx, key, &after)).To(Succeed())
 		Expect(after.Data).To(HaveKeyWithValue("url", "https://argocd.example"))
 		for kind := range inGit {
 			Expect(after.Data).To(HaveKeyWithValue("resource.customizations.health.generation.atelier.dev_"+kind, healthScript()))

@@ -121,7 +121,7 @@ func (w *work) deliver(ctx context.Context, model *pipeline.Model) error {
 func (w *work) pull(ctx context.Context) (*cache.Model, error) {
 	assigned := &w.assignment.Model
 	if assigned.Digest != "" {
-		if m, err := w.store.cache.Use(assigned.Digest); m != nil || err != nil {
+		if m, err := w.store.cache.Use(ctx, assigned.Digest); m != nil || err != nil {
 			return m, err
 		}
 	}

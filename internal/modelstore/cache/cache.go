@@ -96,14 +96,14 @@ func (c *Cache) path(elements ...string) string {
 	return filepath.Join(append([]string{c.config.Dir}, elements...)...)
 }
 func (c *Cache) blobs() string                  { return c.path("blobs", "sha256") }
-func (c *Cache) blob(hex string) string         { return filepath.Join(c.blobs(), hex) }
-func (c *Cache) modelDir(hex string) string     { return c.path("models", hex) }
-func (c *Cache) lockFile(hex string) string     { return c.path("locks", hex) }
-func (c *Cache) partialFile(hex string) string  { return c.path("partial", hex) }
-func (c *Cache) reservation(hex string) string  { return c.path("staging", hex+".reserved") }
-func (c *Cache) stagingDir(hex string) string   { return c.path("staging", hex) }
-func (c *Cache) modelFiles(hex string) string   { return filepath.Join(c.modelDir(hex), modelFolder) }
-func (c *Cache) recordFile(hex string) string   { return filepath.Join(c.modelDir(hex), recordName) }
+func (c *Cache) blob(sum string) string         { return filepath.Join(c.blobs(), sum) }
+func (c *Cache) modelDir(sum string) string     { return c.path("models", sum) }
+func (c *Cache) lockFile(sum string) string     { return c.path("locks", sum) }
+func (c *Cache) partialFile(sum string) string  { return c.path("partial", sum) }
+func (c *Cache) reservation(sum string) string  { return c.path("staging", sum+".reserved") }
+func (c *Cache) stagingDir(sum string) string   { return c.path("staging", sum) }
+func (c *Cache) modelFiles(sum string) string   { return filepath.Join(c.modelDir(sum), modelFolder) }
+func (c *Cache) recordFile(sum string) string   { return filepath.Join(c.modelDir(sum), recordName) }
 func (c *Cache) globalLock() (*fileLock, error) { return lock(c.path("lock")) }
 
 // Names in a model's folder.
@@ -145,12 +145,12 @@ func (m *Model) Release() {
 }
 
 // Use gives the model of a digest if the cache has it, whole, else nil. It asks no server.
-func (c *Cache) Use(digest string) (*Model, error) {
+func (c *Cache) Use(ctx context.Context, digest string) (*Model, error) {
 	sum, err := hexOf(digest)
 	if err != nil {
 		return nil, err
 	}
-	l, err := c.lockWhole(sum)
+	l, err := c.lockWhole(ctx, sum)
 	if l == nil || err != nil {
 		return nil, err
 	}
@@ -165,7 +165,7 @@ func (c *Cache) Use(digest string) (*Model, error) {
 
 // lockWhole takes a model into use. It gives nil while there is none: then another process
 // puts it together. One that only looks whether it is in use lets go in a moment.
-func (c *Cache) lockWhole(sum string) (*fileLock, error) {
+func (c *Cache) lockWhole(ctx context.Context, sum string) (*fileLock, error) {
 	for {
 		l, err := tryLock(c.lockFile(sum), shared)
 		if l != nil || err != nil {
@@ -174,7 +174,9 @@ func (c *Cache) lockWhole(sum string) (*fileLock, error) {
 		if _, err := os.Stat(c.recordFile(sum)); err != nil {
 			return nil, nil //nolint:nilerr // The model is not there.
 		}
-		time.Sleep(lockInterval / 10)
+		if err := pause(ctx, lockInterval/10); err != nil {
+			return nil, err
+		}
 	}
 }
 
@@ -202,7 +204,7 @@ func (c *Cache) whole(sum string) (*Record, error) {
 // *fetch.VerifyError, a *modelstore.ModelError or one of the file system's.
 func (c *Cache) Pull(ctx context.Context, remote fetch.Remote, digest string, progress func(done, total int64)) (*Model, error) {
 	if digest != "" {
-		if m, err := c.Use(digest); m != nil || err != nil {
+		if m, err := c.Use(ctx, digest); m != nil || err != nil {
 			return m, err
 		}
 	}
@@ -223,7 +225,7 @@ func (c *Cache) Fetch(ctx context.Context, remote fetch.Remote, manifest fetch.M
 		return nil, &fetch.Error{Source: remote.String(), Err: err}
 	}
 	for fetched := 0; ; {
-		if m, err := c.Use(manifest.Digest); m != nil || err != nil {
+		if m, err := c.Use(ctx, manifest.Digest); m != nil || err != nil {
 			return m, err
 		}
 		if fetched == maxFetched {

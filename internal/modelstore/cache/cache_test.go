@@ -306,8 +306,7 @@ func TestWrongBytes(t *testing.T) {
 		s.setFault(corrupt(1000))
 		c := open(t, quick(t))
 		_, err := pull(t, c, s.oci(reference))
-		var wrong *fetch.VerifyError
-		if !errors.As(err, &wrong) {
+		if _, ok := errors.AsType[*fetch.VerifyError](err); !ok {
 			t.Errorf("error is %v; want a VerifyError", err)
 		}
 		if gets, _, _ := s.seen(); gets != 2 {
@@ -318,8 +317,7 @@ func TestWrongBytes(t *testing.T) {
 	t.Run("not the sha256 in the spec", func(t *testing.T) {
 		c := open(t, quick(t))
 		_, err := pull(t, c, web(t, want.tar(t, "")).http(sha([]byte("another"))))
-		var wrong *fetch.VerifyError
-		if !errors.As(err, &wrong) {
+		if _, ok := errors.AsType[*fetch.VerifyError](err); !ok {
 			t.Errorf("error is %v; want a VerifyError", err)
 		}
 		expectNothing(t, c)
@@ -418,7 +416,7 @@ func TestEviction(t *testing.T) {
 	b.Release()
 	a.Release() // Used after b.
 	cc := get(2)
-	if m, err := c.Use(b.Record.Digest); m != nil || err != nil {
+	if m, err := c.Use(t.Context(), b.Record.Digest); m != nil || err != nil {
 		t.Errorf("b is there (%v); want it gone, as it was not used for longest", err)
 	}
 	a = get(0)
@@ -437,7 +435,7 @@ func TestEviction(t *testing.T) {
 	if _, err := pull(t, small, remotes[2]); !isFull(err) {
 		t.Errorf("error is %v; want that the cache is full", err)
 	}
-	if m, err := c.Use(b.Record.Digest); m == nil || err != nil {
+	if m, err := c.Use(t.Context(), b.Record.Digest); m == nil || err != nil {
 		t.Errorf("a model that can't fit threw another away (%v)", err)
 	} else {
 		m.Release()
@@ -507,8 +505,7 @@ func TestNotAModel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := open(t, quick(t))
 			_, err := pull(t, c, s.oci(reference))
-			var defect *modelstore.ModelError
-			if !errors.As(err, &defect) {
+			if _, ok := errors.AsType[*modelstore.ModelError](err); !ok {
 				t.Errorf("error is %v; want a ModelError", err)
 			}
 			if models, _ := names(c.path("models")); len(models) > 0 {

@@ -133,7 +133,7 @@ func TestKilledDuringPull(t *testing.T) {
 		must(t, pause(t.Context(), time.Millisecond))
 	}
 	p.kill()
-	if m, err := c.Use("sha256:" + sha(nil)); m != nil || err != nil {
+	if m, err := c.Use(t.Context(), "sha256:"+sha(nil)); m != nil || err != nil {
 		t.Errorf("there is a model (%v)", err)
 	}
 	if models, _ := names(c.path("models")); len(models) > 0 {
@@ -177,7 +177,7 @@ func TestKilledAnywhere(t *testing.T) {
 		entries, err := c.List()
 		must(t, err)
 		for _, entry := range entries {
-			m, err := c.Use(entry.Digest)
+			m, err := c.Use(t.Context(), entry.Digest)
 			must(t, err)
 			want.expect(t, m)
 			m.Release()

@@ -70,8 +70,7 @@ func (s *stage) download(ctx context.Context, partial *fileLock, blob fetch.Blob
 		if err == nil {
 			err = d.verify()
 		}
-		var wrong *fetch.VerifyError
-		if !errors.As(err, &wrong) {
+		if _, ok := errors.AsType[*fetch.VerifyError](err); !ok {
 			return err
 		}
 		if resetErr := d.reset(); resetErr != nil || !again {

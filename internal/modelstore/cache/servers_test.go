@@ -271,9 +271,9 @@ func (s *server) pushLayers(name, artifactType string, layers ...layer) string {
 
 func (s *server) oci(reference string) fetch.Remote {
 	s.Helper()
-	remote, err := fetch.NewOCI(reference, false, fetch.Credentials{})
+	artifact, err := fetch.NewOCI(reference, false, fetch.Credentials{})
 	must(s.T, err)
-	return remote
+	return artifact
 }
 
 // quick is a configuration for tests.
@@ -290,9 +290,9 @@ func open(t *testing.T, config Config) *Cache {
 }
 
 // pull pulls a model and lets go of it when the test ends.
-func pull(t *testing.T, c *Cache, remote fetch.Remote) (*Model, error) {
+func pull(t *testing.T, c *Cache, from fetch.Remote) (*Model, error) {
 	t.Helper()
-	m, err := c.Pull(t.Context(), remote, "", func(int64, int64) {})
+	m, err := c.Pull(t.Context(), from, "", func(int64, int64) {})
 	if m != nil {
 		t.Cleanup(m.Release)
 	}

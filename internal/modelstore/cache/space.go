@@ -114,7 +114,7 @@ func sizes(dir string) ([]sized, error) {
 			}
 			return nil, fmt.Errorf("model cache: %s: %w", name, err)
 		}
-		files = append(files, sized{name: name, size: stat.Size, links: uint64(stat.Nlink)})
+		files = append(files, sized{name: name, size: stat.Size, links: uint64(stat.Nlink)}) //nolint:unconvert // It is an uint32 on arm64.
 	}
 	return files, nil
 }

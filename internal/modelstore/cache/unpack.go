@@ -104,7 +104,8 @@ func (s *stage) unpackTar(ctx context.Context, r io.Reader) ([]File, error) {
 			continue
 		case tar.TypeReg:
 		default:
-			return nil, &modelstore.ModelError{File: header.Name, Message: fmt.Sprintf("is a link or a device (type %q) in the archive; only files and directories are taken", header.Typeflag)}
+			message := fmt.Sprintf("is a link or a device (type %q) in the archive; only files and directories are taken", header.Typeflag)
+			return nil, &modelstore.ModelError{File: header.Name, Message: message}
 		}
 		file, err := s.unpackFile(ctx, header.Name, header.Size, archive)
 		if err != nil {

@@ -151,8 +151,7 @@ func begins(response *http.Response, offset int64) bool {
 // unreachable is said of a request that got no answer. The address is left out, as it may
 // hold a signature.
 func unreachable(source string, err error) error {
-	var withAddress *url.Error
-	if errors.As(err, &withAddress) {
+	if withAddress, ok := errors.AsType[*url.Error](err); ok {
 		err = withAddress.Err
 	}
 	return &Error{Source: source, Temporary: !errors.Is(err, context.Canceled), Err: err}
