@@ -186,6 +186,15 @@ func (c *Cluster) StopNode(name string) error {
 	return nil
 }
 
+// RestartAPIServer ends the API server as a power cut does, has it gone for a while, and
+// starts it again. It is ready when RestartAPIServer returns. One call at a time.
+func (c *Cluster) RestartAPIServer(ctx context.Context, gone time.Duration) error {
+	return c.plane.restartAPIServer(ctx, gone)
+}
+
+// EtcdURL is where the cluster's etcd serves, also while the API server is gone.
+func (c *Cluster) EtcdURL() string { return c.plane.etcdURL }
+
 // nodeConfig gives a node its identity and what it needs to reach the API server.
 func (c *Cluster) nodeConfig(options NodeOptions) (processnode.Config, error) {
 	client, err := c.plane.authority.client("system:node:"+options.Name, "system:nodes")

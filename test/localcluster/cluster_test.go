@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"testing"
 	"time"
 
@@ -87,6 +88,25 @@ func TestStopLeavesNothing(t *testing.T) {
 	t.Logf("stopped in %s", time.Since(begin).Round(time.Millisecond))
 	g.Expect(pids).To(HaveEach(Not(Satisfy(child.Alive))))
 	g.Expect(c.Dir()).NotTo(BeADirectory())
+}
+
+func TestAPIServerComesBackWithWhatItHad(t *testing.T) {
+	g := NewWithT(t)
+	c, err := Start(t.Context(), Options{})
+	g.Expect(err).NotTo(HaveOccurred())
+	t.Cleanup(func() { g.Expect(c.Stop()).To(Succeed()) })
+	before, err := allPIDs(c)
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(c.RunningPods()).To(ConsistOf(HaveField("Name", "p")))
+
+	begin := time.Now()
+	g.Expect(c.RestartAPIServer(t.Context(), 100*time.Millisecond)).To(Succeed())
+	t.Logf("restarted in %s", time.Since(begin).Round(time.Millisecond))
+	after, err := allPIDs(c)
+	g.Expect(err).NotTo(HaveOccurred())
+	gone := slices.DeleteFunc(before, func(pid int) bool { return slices.Contains(after, pid) })
+	g.Expect(gone).To(HaveLen(1), "the pod and the other components run on")
+	g.Expect(child.Alive(gone[0])).To(BeFalse())
 }
 
 func TestNothingOutlivesAKilledParent(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -36,6 +37,9 @@ const (
 // killSignal can't be ignored.
 const killSignal = syscall.SIGKILL
 
+// apiServer is the name of the one component that is started again by its name.
+const apiServer = "kube-apiserver"
+
 // serviceRange is where Services get their addresses from. Nothing routes them here.
 const serviceRange = "10.0.0.0/24"
 
@@ -57,12 +61,14 @@ type controlPlane struct {
 	ports     ports.Pool
 	authority *authority
 	port      int
+	etcdURL   string
 	processes []*component
 }
 
 // component is a running program of the control plane.
 type component struct {
 	name    string
+	argv    []string
 	process *child.Process
 	log     string
 }
@@ -73,11 +79,10 @@ func (c *controlPlane) start(ctx context.Context) error {
 	if err := c.writeFiles(); err != nil {
 		return err
 	}
-	etcd, err := c.startEtcd()
-	if err != nil {
+	if err := c.startEtcd(); err != nil {
 		return err
 	}
-	if err := c.startAPIServer(ctx, etcd); err != nil {
+	if err := c.startAPIServer(ctx); err != nil {
 		return err
 	}
 	if err := c.startControllerManager(); err != nil {
@@ -156,16 +161,16 @@ func (c *controlPlane) writeServerPairs() error {
 	return os.WriteFile(c.path("service-account.key"), key, 0o600)
 }
 
-func (c *controlPlane) startEtcd() (url string, err error) {
+func (c *controlPlane) startEtcd() error {
 	port, err := c.ports.Take()
 	if err != nil {
-		return "", err
+		return err
 	}
-	url = "http://" + ports.Address(port)
-	return url, c.run("etcd", c.binaries.etcd, []string{
+	c.etcdURL = "http://" + ports.Address(port)
+	return c.run("etcd", c.binaries.etcd, []string{
 		"--data-dir=" + c.path("etcd"),
-		"--listen-client-urls=" + url,
-		"--advertise-client-urls=" + url,
+		"--listen-client-urls=" + c.etcdURL,
+		"--advertise-client-urls=" + c.etcdURL,
 		"--listen-peer-urls=http://127.0.0.1:0",
 		// The data does not outlive the process.
 		"--unsafe-no-fsync",
@@ -173,9 +178,9 @@ func (c *controlPlane) startEtcd() (url string, err error) {
 	}, nil)
 }
 
-func (c *controlPlane) startAPIServer(ctx context.Context, etcd string) error {
-	err := c.run("kube-apiserver", c.binaries.apiServer, []string{
-		"--etcd-servers=" + etcd,
+func (c *controlPlane) startAPIServer(ctx context.Context) error {
+	err := c.run(apiServer, c.binaries.apiServer, []string{
+		"--etcd-servers=" + c.etcdURL,
 		"--bind-address=127.0.0.1",
 		"--advertise-address=127.0.0.1",
 		// A loopback address can't be an endpoint of the kubernetes Service.
@@ -200,6 +205,10 @@ func (c *controlPlane) startAPIServer(ctx context.Context, etcd string) error {
 	if err != nil {
 		return err
 	}
+	return c.awaitAPIServer(ctx)
+}
+
+func (c *controlPlane) awaitAPIServer(ctx context.Context) error {
 	config, err := loadKubeconfig(c.kubeconfig("admin"))
 	if err != nil {
 		return err
@@ -208,7 +217,20 @@ func (c *controlPlane) startAPIServer(ctx context.Context, etcd string) error {
 	if err != nil {
 		return err
 	}
-	return c.awaitReady(ctx, "kube-apiserver", client, c.url()+"/readyz")
+	return c.awaitReady(ctx, apiServer, client, c.url()+"/readyz")
+}
+
+// restartAPIServer kills the API server, has it gone for a while, and starts it again.
+func (c *controlPlane) restartAPIServer(ctx context.Context, gone time.Duration) error {
+	i := slices.IndexFunc(c.processes, func(p *component) bool { return p.name == apiServer })
+	server := c.processes[i]
+	server.process.Kill()
+	time.Sleep(gone)
+	var err error
+	if server.process, err = child.StartLogged(c.command(server.argv), server.log); err != nil {
+		return fmt.Errorf("%s: %w", apiServer, err)
+	}
+	return c.awaitAPIServer(ctx)
 }
 
 func (c *controlPlane) startControllerManager() error {
@@ -257,14 +279,19 @@ func (c *controlPlane) startScheduler(ctx context.Context) error {
 // run starts one component with its log beside the other files.
 func (c *controlPlane) run(name, path string, args, extra []string) error {
 	log := c.path(name + ".log")
-	cmd := exec.Command(path, append(args, extra...)...)
-	cmd.Dir = c.dir
-	process, err := child.StartLogged(cmd, log)
+	argv := slices.Concat([]string{path}, args, extra)
+	process, err := child.StartLogged(c.command(argv), log)
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	c.processes = append(c.processes, &component{name: name, process: process, log: log})
+	c.processes = append(c.processes, &component{name: name, argv: argv, process: process, log: log})
 	return nil
+}
+
+func (c *controlPlane) command(argv []string) *exec.Cmd {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = c.dir
+	return cmd
 }
 
 // awaitReady waits until url answers 200. It gives up early when a component has ended.

@@ -7,6 +7,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"syscall"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -28,6 +30,18 @@ func (c *Cluster) PID(pod *corev1.Pod, container string) (int, error) {
 		return 0, fmt.Errorf("container %s of pod %s/%s does not run", container, pod.Namespace, pod.Name)
 	}
 	return pid, nil
+}
+
+// RunningPods returns the pods of which a process runs, as the nodes know them: also
+// while the API server is gone.
+func (c *Cluster) RunningPods() []*corev1.Pod {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var pods []*corev1.Pod
+	for _, name := range slices.Sorted(maps.Keys(c.nodes)) {
+		pods = append(pods, c.nodes[name].RunningPods()...)
+	}
+	return pods
 }
 
 // KillContainer ends a container's process as the kernel does when memory runs out.

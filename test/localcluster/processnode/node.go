@@ -25,6 +25,7 @@
 package processnode
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -37,6 +38,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -287,6 +289,23 @@ func (n *Node) PID(pod types.UID, container string) (int, bool) {
 		return 0, false
 	}
 	return running.process.PID(), true
+}
+
+// RunningPods returns the pods of which a container's process runs, as they were bound.
+func (n *Node) RunningPods() []*corev1.Pod {
+	n.mu.Lock()
+	workers := slices.Collect(maps.Values(n.workers))
+	n.mu.Unlock()
+	var pods []*corev1.Pod
+	for _, w := range workers {
+		if slices.ContainsFunc(w.pod.Spec.Containers, func(c corev1.Container) bool { _, runs := n.PID(w.pod.UID, c.Name); return runs }) {
+			pods = append(pods, w.pod)
+		}
+	}
+	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	return pods
 }
 
 // Address on the host of a port that a container of the pod declares.
