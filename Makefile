@@ -12,6 +12,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 IMG ?= atelier-manager:$(VERSION)
 RUNNER_IMG ?= atelier-runner:$(VERSION)
 PLATFORMS ?= linux/amd64,linux/arm64
+# What deploy installs: config/default, or config/ha with a standby.
+CONFIG ?= config/default
 
 # Everything that is built or fetched lies under bin/, which git ignores.
 K8S_DIR := bin/k8s/v$(K8S_VERSION)
@@ -48,9 +50,12 @@ test: cluster-binaries ## Run every test, against a real control plane and a rea
 .PHONY: test-chaos
 test-chaos: cluster-binaries ## Run the long tests and print their figures. SEED= repeats a run.
 	ATELIER_OBJECTS=10000 ATELIER_SEED=$(SEED) go test -timeout 60m ./test/e2e -ginkgo.label-filter=chaos -ginkgo.v -ginkgo.no-color
+	ATELIER_JOBS=$(CHAOS_JOBS) ATELIER_SEED=$(SEED) go test -count=1 -timeout 60m -v ./test/chaos | grep -v '^=== '
 
 # Of what the long tests draw; they print it.
 SEED ?= $(shell date +%s)
+# How many jobs run while processes are killed.
+CHAOS_JOBS ?= 1000
 
 ##@ Build
 
@@ -166,7 +171,7 @@ install: $(call controlplane,kubectl) ## Install the CRDs.
 	$(KUBECTL) apply --server-side -k config/crd
 
 .PHONY: deploy
-deploy: dist/install.yaml $(call controlplane,kubectl) ## Install CRDs, policies and the manager. IMG= and RUNNER_IMG= name the images.
+deploy: dist/install.yaml $(call controlplane,kubectl) ## Install CRDs, policies and the manager. IMG= and RUNNER_IMG= name the images, CONFIG=config/ha adds a standby.
 	$(KUBECTL) apply --server-side -f dist/install.yaml
 
 .PHONY: undeploy
@@ -176,7 +181,7 @@ undeploy: dist/install.yaml $(call controlplane,kubectl) ## Remove all that depl
 .PHONY: dist/install.yaml
 dist/install.yaml: $(call controlplane,kubectl)
 	@mkdir -p dist
-	@$(KUBECTL) kustomize config/default | sed -e 's#image: atelier-manager$$#image: $(IMG)#' -e 's#--runner-image=atelier-runner$$#--runner-image=$(RUNNER_IMG)#' > $@
+	@$(KUBECTL) kustomize $(CONFIG) | sed -e 's#image: atelier-manager$$#image: $(IMG)#' -e 's#--runner-image=atelier-runner$$#--runner-image=$(RUNNER_IMG)#' > $@
 
 .PHONY: docker-build
 docker-build: ## Build the images (manager for PLATFORMS, runner for linux/amd64).

@@ -1,0 +1,137 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package chaos
+
+import (
+	"regexp"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+const (
+	systemNamespace = "atelier-system"
+	leaseName       = "atelier-manager"
+)
+
+// The longest that nobody may lead: after the leader was killed, and after it was asked to
+// end, in which case it gives the lease back.
+const (
+	failoverBound = 20 * time.Second
+	handoverBound = 8 * time.Second
+)
+
+func TestAStandbyTakesOver(t *testing.T) {
+	s := newSite(t, 5*time.Minute, "config/ha")
+	s.open("flight", 2)
+	book := newLedger()
+	stop := s.keep(book)
+	s.Expect(s.managersOnNodes()).To(ConsistOf("node-1", "node-2"))
+
+	for _, way := range []struct {
+		name  string
+		end   func(*corev1.Pod) error
+		bound time.Duration
+	}{
+		{"killed", func(leader *corev1.Pod) error { return s.cluster.KillContainer(leader, "manager") }, failoverBound},
+		{"asked", func(leader *corev1.Pod) error { return s.api.Delete(s.ctx, leader) }, handoverBound},
+	} {
+		s.inFlight(book, way.name)
+		leader := s.leader()
+		began := time.Now()
+		s.Expect(way.end(leader)).To(Succeed())
+		took := s.nextLeader(began)
+		next := s.leader()
+		t.Logf("leader %s: the next one led %.1f s later, in another pod: %t", way.name, took.Seconds(), next.UID != leader.UID)
+		s.Expect(took).To(BeNumerically("<", way.bound))
+		s.undisturbed(book, way.name)
+	}
+	stop()
+	s.Expect(book.broken()).To(BeEmpty())
+}
+
+// managers are the pods that lead or stand by.
+func (s *site) managers() []corev1.Pod {
+	s.t.Helper()
+	var pods corev1.PodList
+	s.Expect(s.api.List(s.ctx, &pods, client.InNamespace(systemNamespace), client.MatchingLabels{"app.kubernetes.io/component": "manager"})).To(Succeed())
+	return pods.Items
+}
+
+// managersOnNodes are the nodes of the managers.
+func (s *site) managersOnNodes() []string {
+	s.t.Helper()
+	var nodes []string
+	for _, pod := range s.managers() {
+		nodes = append(nodes, pod.Spec.NodeName)
+	}
+	return nodes
+}
+
+// acquired is what a manager logs when it begins to lead.
+var acquired = regexp.MustCompile(`(?i)successfully acquired lease`)
+
+// leader is the pod that leads. The lease names the host, which all pods here share, so
+// that it is the log which says it.
+func (s *site) leader() *corev1.Pod {
+	s.t.Helper()
+	var leaders []corev1.Pod
+	s.Eventually(func(g Gomega) {
+		leaders = nil
+		for _, pod := range s.managers() {
+			log, err := s.cluster.KubectlOutput(s.ctx, "logs", "-n", systemNamespace, pod.Name)
+			g.Expect(err).NotTo(HaveOccurred())
+			if acquired.MatchString(log) {
+				leaders = append(leaders, pod)
+			}
+		}
+		g.Expect(leaders).To(HaveLen(1))
+	}).Should(Succeed())
+	return &leaders[0]
+}
+
+// nextLeader waits until the lease has a holder that it had not, and returns how long after
+// began that holder took it.
+func (s *site) nextLeader(began time.Time) time.Duration {
+	s.t.Helper()
+	var lease coordinationv1.Lease
+	s.Eventually(func(g Gomega) {
+		g.Expect(s.api.Get(s.ctx, client.ObjectKey{Namespace: systemNamespace, Name: leaseName}, &lease)).To(Succeed())
+		g.Expect(lease.Spec.HolderIdentity).NotTo(HaveValue(BeEmpty()))
+		g.Expect(lease.Spec.AcquireTime.Time).To(BeTemporally(">", began))
+	}).Should(Succeed())
+	return lease.Spec.AcquireTime.Sub(began)
+}
+
+// inFlight starts two jobs that take longer than a failover, and waits until both are drawn.
+func (s *site) inFlight(book *ledger, name string) {
+	s.t.Helper()
+	for i := range 2 {
+		job := numberedJob("flight", i)
+		job.Name = name + "-" + string(rune('a'+i))
+		job.Spec.Steps, job.Spec.Images = new(int32(1000)), new(int32(16))
+		s.Expect(s.api.Create(s.ctx, job)).To(Succeed())
+		s.Eventually(func() v1alpha1.Phase { return book.accounts("flight")[job.Name].latest.Status.Phase }).Should(Equal(v1alpha1.PhaseGenerating))
+	}
+}
+
+// undisturbed waits until the jobs in flight have ended, and wants each to be done at the
+// first attempt, by a runner that never stopped.
+func (s *site) undisturbed(book *ledger, name string) {
+	s.t.Helper()
+	s.Expect(book.unfinished("flight")).To(BeNumerically(">", 0), "the jobs were done before the next leader was there")
+	s.Eventually(func() int { return book.unfinished("flight") }).WithTimeout(3 * time.Minute).Should(BeZero())
+	for _, job := range []string{name + "-a", name + "-b"} {
+		status := book.accounts("flight")[job].latest.Status
+		s.Expect(status.Phase).To(Equal(v1alpha1.PhaseSucceeded))
+		s.Expect(status.Attempt).To(BeEquivalentTo(1))
+		s.Expect(status.Failures).To(BeZero())
+	}
+}
