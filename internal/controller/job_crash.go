@@ -16,6 +16,14 @@ import (
 // reasonOOMKilled is the kubelet's reason for a container that was killed for want of memory.
 const reasonOOMKilled = "OOMKilled"
 
+// The reasons of a container whose end nobody saw, as its node went down and came back: that
+// of the kubelet, where the container is gone, and that of containerd, where it is still
+// known.
+const (
+	reasonStatusUnknown = "ContainerStatusUnknown"
+	reasonUnknown       = "Unknown"
+)
+
 // explainCrash returns why the bound attempt failed, with what the kubelet says of the
 // process where that crashed. A process that was killed can't say by what.
 func explainCrash(bound holding, pod *corev1.Pod) v1alpha1.AssignmentError {
@@ -28,6 +36,9 @@ func explainCrash(bound holding, pod *corev1.Pod) v1alpha1.AssignmentError {
 	case crash.Reason == reasonOOMKilled:
 		e.Reason = v1alpha1.ReasonRunnerOutOfMemory
 		e.Message = fmt.Sprintf("container %q was killed for want of memory (its limit is %s)", runnerContainer, memoryLimit(pod))
+	case crash.Reason == reasonStatusUnknown || crash.Reason == reasonUnknown:
+		e.Reason = v1alpha1.ReasonRunnerLost
+		e.Message = "the node of the runner went down and came back"
 	default:
 		e.Message = fmt.Sprintf("%s (exit code %d)", e.Message, crash.ExitCode)
 	}

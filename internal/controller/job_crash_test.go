@@ -36,6 +36,9 @@ func TestWhyARunnerCrashed(t *testing.T) {
 	now.Status.ContainerStatuses[0].State, now.Status.ContainerStatuses[0].LastTerminationState = now.Status.ContainerStatuses[0].LastTerminationState, corev1.ContainerState{}
 	unlimited := crashedPod(runnerContainer, killed)
 	unlimited.Spec.Containers[0].Resources = corev1.ResourceRequirements{}
+	unseen := func(reason string) *corev1.Pod {
+		return crashedPod(runnerContainer, corev1.ContainerStateTerminated{Reason: reason, ExitCode: 137, FinishedAt: metav1.NewTime(testNow)})
+	}
 	for name, tt := range map[string]struct {
 		reason string
 		pod    *corev1.Pod
@@ -47,6 +50,8 @@ func TestWhyARunnerCrashed(t *testing.T) {
 		"out of the node's":     {v1alpha1.ReasonRunnerCrashed, unlimited, `RunnerOutOfMemory: container "runner" was killed for want of memory (its limit is none of its own)`},
 		"a fault":               {v1alpha1.ReasonRunnerCrashed, crashedPod(runnerContainer, fault), "RunnerCrashed: why (exit code 139)"},
 		"not started again yet": {v1alpha1.ReasonRunnerCrashed, now, "RunnerCrashed: why (exit code 139)"},
+		"the node went down":    {v1alpha1.ReasonRunnerCrashed, unseen("ContainerStatusUnknown"), "RunnerLost: the node of the runner went down and came back"},
+		"so says containerd":    {v1alpha1.ReasonRunnerCrashed, unseen("Unknown"), "RunnerLost: the node of the runner went down and came back"},
 		"an earlier crash":      {v1alpha1.ReasonRunnerCrashed, crashedPod(runnerContainer, earlier), "RunnerCrashed: why"},
 		"another container's":   {v1alpha1.ReasonRunnerCrashed, crashedPod("sidecar", killed), "RunnerCrashed: why"},
 	} {
