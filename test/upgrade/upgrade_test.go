@@ -79,7 +79,7 @@ func TestWhatAnEarlierVersionLeftGoesOn(t *testing.T) {
 	for _, name := range []string{"done", "failed"} {
 		u.unchanged(name, before[name])
 	}
-	u.Expect(u.pod().UID).To(Equal(before["running"].Status.Runner.PodUID), "the template is the same, and its hash")
+	u.scaled()
 }
 
 // upgrade is a cluster to be upgraded.
@@ -189,14 +189,22 @@ func (u *upgrade) writeStatus(object *unstructured.Unstructured) {
 	u.Expect(u.api.Status().Patch(u.ctx, object, client.RawPatch(types.MergePatchType, patch))).To(Succeed(), object.GetName())
 }
 
-// leads waits until the new manager has looked at the pool: its status has what the
-// earlier version did not write.
+// leads waits until the new manager has looked at the job that runs: its status has what
+// the earlier version did not write.
 func (u *upgrade) leads() {
+	u.t.Helper()
+	u.Eventually(func() []v1alpha1.Stage { return u.job("running").Status.Stages }).ShouldNot(BeEmpty())
+}
+
+// scaled waits until the pool is as this version wants it, the template of its pods too.
+func (u *upgrade) scaled() {
 	u.t.Helper()
 	u.Eventually(func(g Gomega) {
 		var pool v1alpha1.RunnerPool
 		g.Expect(u.api.Get(u.ctx, client.ObjectKey{Namespace: namespace, Name: "default"}, &pool)).To(Succeed())
-		g.Expect(pool.Status.UpdatedRunners).To(BeEquivalentTo(1))
+		g.Expect(pool.Status.Conditions).To(ContainElement(And(
+			HaveField("Type", v1alpha1.ConditionReady), HaveField("Status", metav1.ConditionTrue), HaveField("Reason", v1alpha1.ReasonScaled))))
+		g.Expect(pool.Status.UpdatedRunners).To(Equal(pool.Status.Runners))
 	}).Should(Succeed())
 }
 
@@ -230,6 +238,7 @@ func (u *upgrade) succeeds(name string, before *v1alpha1.GenerationJob) {
 	u.Eventually(func() v1alpha1.Phase { return u.job(name).Status.Phase }).Should(Equal(v1alpha1.PhaseSucceeded), name)
 	after := u.job(name)
 	u.Expect(after.Status.Seed).To(Equal(before.Status.Seed), name)
+	u.Expect(after.Status.Failures).To(BeZero(), "%s: a node that went down is no failure of the job", name)
 	u.Expect(after.Status.Outputs).NotTo(BeEmpty(), name)
 	for _, output := range after.Status.Outputs {
 		u.Expect(filepath.Join(u.volume("outputs"), output.Path)).To(BeARegularFile(), name)
