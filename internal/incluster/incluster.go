@@ -53,8 +53,9 @@ func Directory() string {
 // Config returns a client configuration for the API server of the cluster this process
 // runs in, as the pod's service account. The token is read again from its file about
 // once a minute, as kubelets replace it before it expires. Differs from
-// rest.InClusterConfig in two ways: the directory can be named by DirectoryEnv, and a
-// missing or broken ca.crt is an error rather than a log line.
+// rest.InClusterConfig in three ways: the directory can be named by DirectoryEnv, a
+// missing or broken ca.crt is an error rather than a log line, and the client does not limit
+// itself.
 //
 // Outside of a cluster the error wraps ErrNotInCluster.
 func Config() (*rest.Config, error) {
@@ -75,6 +76,9 @@ func Config() (*rest.Config, error) {
 		TLSClientConfig: rest.TLSClientConfig{CAFile: ca},
 		BearerToken:     strings.TrimSpace(string(bearer)),
 		BearerTokenFile: token,
+		// Left at 0 it would be 5 requests a second. How much a client may ask for
+		// is the API server's to say, by priority and fairness.
+		QPS: -1,
 	}, nil
 }
 

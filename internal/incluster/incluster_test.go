@@ -46,6 +46,9 @@ func TestConfigReachesTheServerAsTheServiceAccount(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if config.QPS >= 0 {
+		t.Errorf("QPS = %v, want no limit of the client's own", config.QPS)
+	}
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
 		t.Fatal(err)
