@@ -52,7 +52,7 @@ func TestJobsSurviveAStorm(t *testing.T) {
 	}
 	count, seed := number(t, jobsEnv, 0), number(t, seedEnv, rand.Uint64N(1_000_000))
 	t.Logf("%d jobs, %s=%d", count, seedEnv, seed)
-	s := newSite(t, 4*time.Minute+time.Duration(count)*2*time.Second, "config/default")
+	s := newSite(t, 4*time.Minute+time.Duration(count)*2*time.Second, "config/default", quickBackoff)
 	gpus := 0
 	for _, node := range s.nodes {
 		gpus += node.GPUs

@@ -46,7 +46,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// quickBackoff of containers that keep ending: here they end because they are killed.
+// quickBackoff of containers that keep ending, for where that is because they are killed.
 var quickBackoff = processnode.Backoff{Base: 500 * time.Millisecond, Max: 2 * time.Second}
 
 // site is a cluster with the manager installed.
@@ -61,13 +61,13 @@ type site struct {
 }
 
 // newSite starts two nodes with two GPUs each and installs a directory of config/.
-func newSite(t *testing.T, limit time.Duration, config string) *site {
+func newSite(t *testing.T, limit time.Duration, config string, backoff processnode.Backoff) *site {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(interrupted, limit)
 	t.Cleanup(cancel)
 	s := &site{Gomega: NewWithT(t), t: t, ctx: ctx}
 	for _, name := range []string{"node-1", "node-2"} {
-		s.nodes = append(s.nodes, localcluster.NodeOptions{Name: name, GPUs: 2, Backoff: quickBackoff})
+		s.nodes = append(s.nodes, localcluster.NodeOptions{Name: name, GPUs: 2, Backoff: backoff})
 	}
 	var err error
 	s.root, err = localcluster.RepositoryRoot()
