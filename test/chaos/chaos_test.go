@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
 	"strconv"
 	"strings"
 	"testing"
@@ -22,7 +21,6 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"

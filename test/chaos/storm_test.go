@@ -5,12 +5,14 @@ package chaos
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 
 	"github.com/atelier-dev/atelier/test/localcluster"
 )
@@ -146,18 +148,15 @@ func (s *storm) powerCut(ctx context.Context, node localcluster.NodeOptions, out
 	if err := s.cluster.StopNode(node.Name); err != nil {
 		return err
 	}
-	time.Sleep(outage)
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	for {
+	<-time.After(outage)
+	var last error
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, time.Minute, true, func(ctx context.Context) (bool, error) {
 		try, done := context.WithTimeout(ctx, 10*time.Second)
-		err := s.cluster.StartNode(try, node)
-		done()
-		if err == nil || ctx.Err() != nil {
-			return err
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+		defer done()
+		last = s.cluster.StartNode(try, node)
+		return last == nil, nil
+	})
+	return errors.Join(err, last)
 }
 
 func (s *storm) note(kind, what string) {

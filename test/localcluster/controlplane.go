@@ -225,7 +225,11 @@ func (c *controlPlane) restartAPIServer(ctx context.Context, gone time.Duration)
 	i := slices.IndexFunc(c.processes, func(p *component) bool { return p.name == apiServer })
 	server := c.processes[i]
 	server.process.Kill()
-	time.Sleep(gone)
+	select {
+	case <-time.After(gone):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	var err error
 	if server.process, err = child.StartLogged(c.command(server.argv), server.log); err != nil {
 		return fmt.Errorf("%s: %w", apiServer, err)
