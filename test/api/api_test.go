@@ -320,7 +320,7 @@ func TestWhatPeopleSee(t *testing.T) {
 		kind, body string
 		columns    []string
 	}{
-		{"Model", spec(source), []string{"NAME", "SOURCE", "LOADED", "LOADABLE", "AGE"}},
+		{"Model", spec(source), []string{"NAME", "FAMILY", "PATH", "VERIFIED", "LOADED", "LOADABLE", "AGE"}},
 		{"RunnerPool", "spec: {}\n", []string{"NAME", "RUNNERS", "READY", "BUSY", "PENDING", "AGE"}},
 		{"Runner", spec("poolName: seen", "podUID: '1'"), []string{"NAME", "POOL", "READY", "HEALTHY", "DEVICE", "MODEL", "PHASE", "AGE"}},
 	} {
