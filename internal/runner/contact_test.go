@@ -23,6 +23,7 @@ func TestAnIdleRunnerIsReadyAsLongAsTheAPIServerAnswers(t *testing.T) {
 	p := c.start(withClock(clock), withRequestTimeout(time.Second))
 	c.Eventually(p.code("/readyz")).Should(Equal(http.StatusOK))
 	for range 10 {
+		c.Eventually(clock.Waiters).Should(Equal(2), "the writer waits for news, and the other until it has heard nothing for long")
 		clock.Step(askInterval)
 		c.Eventually(p.agent.contact.silence).Should(BeZero(), "it asks when it hears nothing")
 		c.Expect(p.code("/readyz")()).To(Equal(http.StatusOK))
