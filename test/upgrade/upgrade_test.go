@@ -55,7 +55,11 @@ func TestWhatAnEarlierVersionLeftGoesOn(t *testing.T) {
 	u.openVolumes()
 	before := u.restore()
 
+	// Nothing starts on a node that is stopped, which Kubernetes does not know yet: the new
+	// manager's pod must not go there.
+	u.kubectl("cordon", runnerNode.Name)
 	u.Expect(u.cluster.Install(u.ctx, "config/default")).To(Succeed())
+	u.kubectl("uncordon", runnerNode.Name)
 	u.leads()
 	u.Consistently(func(g Gomega) {
 		running := u.job("running")
