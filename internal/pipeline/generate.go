@@ -12,9 +12,9 @@ import (
 
 // Generate draws the pictures of a request with the loaded model. observe, unless nil,
 // is called before the first call of the denoising network and after every one with how
-// many are done and how many there are, over all pictures. The error is a *RequestError where the model can't
-// do what a field asks for, and ctx's soon after ctx is done, also in the middle of a
-// step.
+// many are done and how many there are, over all pictures. The error is a *RequestError
+// where the model can't do what a field asks for, and ctx's soon after ctx is done, also in
+// the middle of a step.
 func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(done, total int)) (Result, error) {
 	if err := p.begin(ctx); err != nil {
 		return Result{}, err

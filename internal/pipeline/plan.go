@@ -42,7 +42,7 @@ type plan struct {
 	warnings []string
 	// tiled says that the VAE sees the picture in tiles, as the whole would not fit.
 	tiled bool
-	// method is what the scheduler does, for people.
+	// method is what the scheduler does, for people and for warnings.
 	method diffusion.Method
 }
 
@@ -85,7 +85,7 @@ func (p parts) plan(r Request) (plan, error) {
 		tiled:   r.Width*r.Height > mostUntiledPixels,
 		method:  diffusion.MethodOf(r.Scheduler, *p.scheduler),
 	}
-	resolved.warnings = slices.Concat(warnings, resolved.unused(), resolved.clipped(*p.scheduler))
+	resolved.warnings = slices.Concat(warnings, resolved.unused(), resolved.clipped())
 	return resolved, nil
 }
 

@@ -6,7 +6,6 @@ package pipeline
 import (
 	"fmt"
 
-	"github.com/atelier-dev/atelier/internal/diffusion"
 	"github.com/atelier-dev/atelier/internal/modelstore"
 )
 
@@ -35,8 +34,8 @@ func (p plan) unused() []string {
 
 // clipped warns where the scheduler spoils the latents for want of an option: as diffusers
 // does when a scheduler is made from another's configuration, but without a word.
-func (p plan) clipped(config diffusion.Config) []string {
-	if !diffusion.MethodOf(p.Scheduler, config).ClipsUnasked {
+func (p plan) clipped() []string {
+	if !p.method.ClipsUnasked {
 		return nil
 	}
 	return []string{fmt.Sprintf(`scheduler: %s clips latents to the range from -1 to 1, as %s does not say "clip_sample": false`, p.Scheduler, modelstore.SchedulerFile)}
