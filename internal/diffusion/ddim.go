@@ -22,11 +22,7 @@ func readDDIM(o *options) func(Run) (Scheduler, error) {
 	prediction, clip := readPrediction(o), readClipping(o, true)
 	end := readEndLeft(o, schedule.train, true)
 	return func(run Run) (Scheduler, error) {
-		timesteps, err := schedule.timesteps(run)
-		if err != nil {
-			return nil, err
-		}
-		common, err := schedule.train.at(timesteps, prediction)
+		timesteps, common, err := schedule.levelled(run, prediction)
 		if err != nil {
 			return nil, err
 		}

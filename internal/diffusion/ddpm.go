@@ -32,11 +32,7 @@ func readDDPM(o *options) func(Run) (Scheduler, error) {
 	// takes the root of a logarithm, NaN.
 	variance := o.choice("variance_type", varianceSmall, varianceSmallLog, varianceLarge)
 	return func(run Run) (Scheduler, error) {
-		timesteps, err := schedule.timesteps(run)
-		if err != nil {
-			return nil, err
-		}
-		common, err := schedule.train.at(timesteps, prediction)
+		timesteps, common, err := schedule.levelled(run, prediction)
 		if err != nil {
 			return nil, err
 		}

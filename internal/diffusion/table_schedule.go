@@ -57,6 +57,16 @@ func (s tableSchedule) timesteps(run Run) ([]int, error) {
 	return out, nil
 }
 
+// levelled gives the timesteps of a run, and what schedulers have in common at them.
+func (s tableSchedule) levelled(run Run, prediction string) ([]int, levelled, error) {
+	timesteps, err := s.timesteps(run)
+	if err != nil {
+		return nil, levelled{}, err
+	}
+	common, err := s.train.at(timesteps, prediction)
+	return timesteps, common, err
+}
+
 // fits says that the first timestep is one of the training. The offset of leading spacing
 // can shift it out, where diffusers fails.
 func (s tableSchedule) fits(steps int) bool {
