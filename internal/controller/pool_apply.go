@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -62,10 +63,8 @@ func (r *PoolReconciler) apply(ctx context.Context, view *poolView, plan *poolPl
 			return err
 		}
 	}
-	for _, c := range plan.changes {
-		if err := r.assign(ctx, c, view.now); err != nil {
-			return err
-		}
+	if err := r.assignAll(ctx, plan.changes, view.now); err != nil {
+		return err
 	}
 	for _, m := range plan.members {
 		if err := r.ensureIdentity(ctx, view.pool, m.ordinal); err != nil {
@@ -96,6 +95,32 @@ func (r *PoolReconciler) deleteSilent(ctx context.Context, pool *v1alpha1.Runner
 func (r *PoolReconciler) delete(ctx context.Context, object client.Object) error {
 	uid := object.GetUID()
 	return client.IgnoreNotFound(r.Delete(ctx, object, client.Preconditions{UID: &uid}))
+}
+
+// assignAll writes the assignments of all Runners that change, several at a time: what a
+// runner gets was decided, so that the order of the writes does not matter, and hundreds of
+// runners are not to wait for each other's. After an error no further write begins.
+func (r *PoolReconciler) assignAll(ctx context.Context, changes []change, now time.Time) error {
+	if r.ConcurrentWrites <= 1 {
+		for _, c := range changes {
+			if err := r.assign(ctx, c, now); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(r.ConcurrentWrites)
+	for _, c := range changes {
+		group.Go(func() error {
+			if groupCtx.Err() != nil {
+				return nil
+			}
+			// Not the group's context: a write that is cut off may have happened.
+			return r.assign(ctx, c, now)
+		})
+	}
+	return group.Wait()
 }
 
 // assign writes the assignments of one Runner. The write is refused if the Runner is not

@@ -44,6 +44,8 @@ type PoolReconciler struct {
 	// Image of runners whose pool names none.
 	Image    string
 	Bindings *Bindings
+	// ConcurrentWrites is how many Runners are written to at a time; 0 is one.
+	ConcurrentWrites int
 
 	doubts    doubts
 	counts    lateCounts

@@ -220,7 +220,7 @@ func (d *poolDecision) freeRunners() []schedule.Runner {
 	var free []schedule.Runner
 	for _, m := range d.fleet.members {
 		if m.ready() && !m.retiring && !poolSuspended(d.pool) {
-			free = append(free, schedule.Runner{Name: m.pod.Name, Model: m.model(), Jobs: m.jobs()})
+			free = append(free, schedule.Runner{Name: m.pod.Name, Model: m.model(), Jobs: m.slotsTaken()})
 		}
 	}
 	return free

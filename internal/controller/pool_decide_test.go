@@ -131,7 +131,12 @@ func TestWhichRunnersAreGivenJobs(t *testing.T) {
 		"not someone else's":           {func(s poolScene) { s.pods[0].OwnerReferences[0].UID = "someone" }, false},
 		"none of a pool that goes":     {func(s poolScene) { s.pool.DeletionTimestamp = &metav1.Time{Time: testNow} }, false},
 		"none of an invalid pool":      {func(s poolScene) { s.invalid = fmt.Errorf("spec.template") }, false},
-		"not one that still holds one": {func(s poolScene) { s.runners[0].Status.Assignments = []v1alpha1.AssignmentReport{{UID: "before"}} }, false},
+		"not one that still works on one": {func(s poolScene) {
+			s.runners[0].Status.Assignments = []v1alpha1.AssignmentReport{{UID: "before", Phase: v1alpha1.PhaseGenerating}}
+		}, false},
+		"one that has only to let go": {func(s poolScene) {
+			s.runners[0].Status.Assignments = []v1alpha1.AssignmentReport{{UID: "before", Phase: v1alpha1.PhaseSucceeded}}
+		}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -143,6 +148,21 @@ func TestWhichRunnersAreGivenJobs(t *testing.T) {
 				t.Errorf("assignments %v", got)
 			}
 		})
+	}
+}
+
+// TestTheNextJobComesInTheWriteThatTakesTheLastAway saves a queue two writes and a round trip
+// for each job.
+func TestTheNextJobComesInTheWriteThatTakesTheLastAway(t *testing.T) {
+	s := newPoolScene(1, 1)
+	s.runner(0, "apple")
+	done := s.job("apple")
+	setCondition(&done.Status.Conditions, 1, testNow, v1alpha1.ConditionSuccessCriteriaMet, metav1.ConditionTrue, "Test", "")
+	s.runners[0].Status.Assignments = []v1alpha1.AssignmentReport{{UID: "apple", Attempt: 1, Phase: v1alpha1.PhaseSucceeded}}
+	s.job("pear")
+	got, _ := s.plan()
+	if diff := cmp.Diff(map[string][]string{"gpu-0": {"pear/1"}}, got); diff != "" {
+		t.Errorf("assignments (-want +got):\n%s", diff)
 	}
 }
 

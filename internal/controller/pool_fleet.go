@@ -108,6 +108,28 @@ func (m *member) jobs() int {
 	return n
 }
 
+// slotsTaken is how many jobs the runner has to work on: those assigned, and those taken away
+// that it may be working on still. One that it has reported the end of and only has to let go
+// of takes no slot, so that the next job can come in the write that takes that one away.
+func (m *member) slotsTaken() int {
+	n := m.jobs()
+	if m.runner == nil {
+		return n
+	}
+	for i := range m.runner.Status.Assignments {
+		report := &m.runner.Status.Assignments[i]
+		if reportEnded(report) && !slices.ContainsFunc(m.assignments, func(a v1alpha1.Assignment) bool { return a.UID == report.UID }) {
+			n--
+		}
+	}
+	return n
+}
+
+// reportEnded reports whether a runner says that nothing is left to do for an assignment.
+func reportEnded(report *v1alpha1.AssignmentReport) bool {
+	return report.Phase == v1alpha1.PhaseSucceeded || report.Phase == v1alpha1.PhaseFailed
+}
+
 // ready reports whether the runner's process takes jobs.
 func (m *member) ready() bool {
 	return m.obstacle() == ""

@@ -48,7 +48,7 @@ func (m *member) owesSince() time.Time {
 		if !assigned {
 			return m.idleSince()
 		}
-		working = working || report.Phase != v1alpha1.PhaseSucceeded && report.Phase != v1alpha1.PhaseFailed
+		working = working || !reportEnded(&report)
 	}
 	for _, a := range m.runner.Spec.Assignments {
 		reported := slices.ContainsFunc(m.runner.Status.Assignments, func(r v1alpha1.AssignmentReport) bool { return r.UID == a.UID })

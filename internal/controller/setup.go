@@ -91,6 +91,9 @@ const (
 	concurrentModels = 2
 )
 
+// concurrentWrites is how many Runners of a pool are written to at a time.
+const concurrentWrites = 16
+
 // Setup adds the controllers to the manager.
 func Setup(ctx context.Context, mgr ctrl.Manager, options Options) error {
 	if err := addIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
@@ -149,6 +152,8 @@ func setupPools(mgr ctrl.Manager, w watches, options Options, bindings *Bindings
 			Clock:    clock.RealClock{},
 			Image:    options.RunnerImage,
 			Bindings: bindings,
+
+			ConcurrentWrites: concurrentWrites,
 		})
 }
 
