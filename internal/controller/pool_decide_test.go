@@ -127,10 +127,10 @@ func TestWhichRunnersAreGivenJobs(t *testing.T) {
 		"not one that crashes": {func(s poolScene) {
 			s.pods[0].Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{}}}}
 		}, false},
-		"not an outdated one":          {func(s poolScene) { s.pods[0].Annotations[v1alpha1.AnnotationTemplateHash] = "old" }, false},
-		"not someone else's":           {func(s poolScene) { s.pods[0].OwnerReferences[0].UID = "someone" }, false},
-		"none of a pool that goes":     {func(s poolScene) { s.pool.DeletionTimestamp = &metav1.Time{Time: testNow} }, false},
-		"none of an invalid pool":      {func(s poolScene) { s.invalid = fmt.Errorf("spec.template") }, false},
+		"not an outdated one":      {func(s poolScene) { s.pods[0].Annotations[v1alpha1.AnnotationTemplateHash] = "old" }, false},
+		"not someone else's":       {func(s poolScene) { s.pods[0].OwnerReferences[0].UID = "someone" }, false},
+		"none of a pool that goes": {func(s poolScene) { s.pool.DeletionTimestamp = &metav1.Time{Time: testNow} }, false},
+		"none of an invalid pool":  {func(s poolScene) { s.invalid = fmt.Errorf("spec.template") }, false},
 		"not one that still works on one": {func(s poolScene) {
 			s.runners[0].Status.Assignments = []v1alpha1.AssignmentReport{{UID: "before", Phase: v1alpha1.PhaseGenerating}}
 		}, false},

@@ -38,18 +38,22 @@ type options struct {
 	picture     time.Duration
 	rate        int
 	latencyJobs int
+	longPicture time.Duration
+	longJobs    int
 	peerJobs    int
 	limit       time.Duration
 }
 
 func main() {
 	var o options
-	flag.IntVar(&o.jobs, "jobs", 15_000, "jobs that are created as fast as the API server takes them, and run")
-	flag.IntVar(&o.runners, "runners", 200, "runners, each with a GPU of a simulated node")
+	flag.IntVar(&o.runners, "runners", 50, "runners, each with a GPU of a simulated node")
 	flag.DurationVar(&o.picture, "picture", time.Second, "how long a simulated picture takes")
-	flag.IntVar(&o.rate, "rate", 100, "jobs a second that are created while the time until their assignment is measured")
-	flag.IntVar(&o.latencyJobs, "latency-jobs", 3_000, "how many jobs are created at that rate")
-	flag.IntVar(&o.peerJobs, "peer-jobs", 3_000, "Kubernetes Jobs to compare with; 0 is none")
+	flag.IntVar(&o.jobs, "jobs", 1000, "jobs that are created as fast as the API server takes them, and run")
+	flag.IntVar(&o.rate, "rate", 4, "jobs a second that are created while the time until their assignment is measured")
+	flag.IntVar(&o.latencyJobs, "latency-jobs", 200, "how many jobs are created at that rate")
+	flag.DurationVar(&o.longPicture, "long-picture", 20*time.Second, "how long a picture takes while the time between two jobs of a GPU is measured")
+	flag.IntVar(&o.longJobs, "long-jobs", 200, "how many jobs wait in a queue for that")
+	flag.IntVar(&o.peerJobs, "peer-jobs", 500, "Kubernetes Jobs to compare with; 0 is none")
 	flag.DurationVar(&o.limit, "limit", 45*time.Minute, "when to give up")
 	flag.Parse()
 

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ import (
 )
 
 const (
+	// simulated is what the version, the image and the device of a simulated runner are.
+	simulated = "simulated"
 	// nodePrefix begins the names of simulated nodes.
 	nodePrefix = "simulated-"
 	// gpusPerNode is what a large machine has ten times of, so that few leases have to
@@ -189,7 +192,7 @@ func (n *nodes) run(ctx context.Context, pod *corev1.Pod) {
 		return
 	}
 	select {
-	case <-time.After(n.site.options.picture):
+	case <-time.After(time.Duration(n.site.picture.Load())):
 	case <-ctx.Done():
 		return
 	}
@@ -199,8 +202,8 @@ func (n *nodes) run(ctx context.Context, pod *corev1.Pod) {
 }
 
 func (n *nodes) complain(pod *corev1.Pod, err error) {
-	if n.site.options.limit > 0 && !apierrors.IsNotFound(err) {
-		fmt.Printf("simulated pod %s: %v\n", pod.Name, err)
+	if !apierrors.IsNotFound(err) {
+		fmt.Fprintf(os.Stderr, "simulated pod %s: %v\n", pod.Name, err)
 	}
 }
 

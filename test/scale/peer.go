@@ -48,7 +48,7 @@ func batchJob(i int) *batchv1.Job {
 		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever,
 			Containers: []corev1.Container{{
-				Name: "picture", Image: "simulated",
+				Name: "picture", Image: simulated,
 				Resources: corev1.ResourceRequirements{Limits: corev1.ResourceList{"nvidia.com/gpu": resource.MustParse("1")}},
 			}},
 		}}},

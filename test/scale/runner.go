@@ -43,7 +43,7 @@ func (s *site) runAgent(ctx context.Context, pod *corev1.Pod) {
 		PodUID:          pod.UID,
 		ModelsDir:       filepath.Join(s.dir, "models"),
 		OutputsDir:      filepath.Join(s.dir, "outputs"),
-		Version:         "simulated",
+		Version:         simulated,
 		StartTime:       time.Now(),
 		ShutdownTimeout: 5 * time.Second,
 		StopTimeout:     time.Minute,
@@ -78,10 +78,10 @@ func (p *sleeper) Loaded() (pipeline.Model, bool) {
 	return *p.loaded, true
 }
 
-func (p *sleeper) Facts() pipeline.Facts { return pipeline.Facts{Family: "simulated"} }
+func (p *sleeper) Facts() pipeline.Facts { return pipeline.Facts{Family: simulated} }
 
 func (p *sleeper) Device() (ort.Device, bool) {
-	return ort.Device{Type: ort.CPU, Message: "simulated"}, p.loaded != nil
+	return ort.Device{Type: ort.CPU, Message: simulated}, p.loaded != nil
 }
 
 func (p *sleeper) Load(ctx context.Context, model pipeline.Model) error {
@@ -100,12 +100,12 @@ func (p *sleeper) ComputeEmbedding(context.Context, string) (*ort.Tensor, []stri
 
 // Generate sleeps, and notes how long the GPU had nothing to do before.
 func (p *sleeper) Generate(ctx context.Context, request pipeline.Request, observe func(done, total int)) (pipeline.Result, error) {
-	if !p.ended.IsZero() {
+	if p.ended.UnixNano() > p.site.queueStart.Load() {
 		p.site.gaps.add(time.Since(p.ended))
 	}
 	observe(0, request.Steps)
 	select {
-	case <-time.After(p.site.options.picture):
+	case <-time.After(time.Duration(p.site.picture.Load())):
 	case <-ctx.Done():
 		return pipeline.Result{}, ctx.Err()
 	}

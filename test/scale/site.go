@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -43,11 +44,17 @@ type site struct {
 	// dir has the runners' models and outputs.
 	dir   string
 	nodes *nodes
-	gaps  *samples
+	// picture is how long a picture takes now.
+	picture atomic.Int64
+	// queueStart is when jobs began to wait for GPUs, in nanoseconds.
+	queueStart atomic.Int64
+	// gaps are how long GPUs had no work between two jobs.
+	gaps *samples
 }
 
 func newSite(cluster *localcluster.Cluster, o options) (*site, error) {
 	s := &site{options: o, cluster: cluster, dir: filepath.Join(cluster.Dir(), namespace), gaps: &samples{}}
+	s.picture.Store(int64(o.picture))
 	config := cluster.Config()
 	config.QPS = -1
 	var err error
