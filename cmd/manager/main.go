@@ -13,6 +13,7 @@ import (
 	"os"
 	"time"
 
+	"go.uber.org/zap/zapcore"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/config"
@@ -60,7 +61,7 @@ func main() {
 		fmt.Println(version.Version)
 		return
 	}
-	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log)))
+	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log), keepBodiesOut))
 	log := ctrl.Log.WithName("manager")
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
 		log.Error(err, "Manager ended")
@@ -82,6 +83,17 @@ func parseFlags() options {
 	o.log.BindFlags(flag.CommandLine)
 	flag.Parse()
 	return o
+}
+
+// maxVerbosity is the most that the manager logs, whatever --zap-log-level says. From 8 on
+// Kubernetes' client logs the bodies of requests and answers, and so the prompts of jobs.
+const maxVerbosity = 7
+
+// keepBodiesOut bounds a logger's verbosity.
+func keepBodiesOut(o *zap.Options) {
+	if least := zapcore.Level(-maxVerbosity); o.Level != nil && zapcore.LevelOf(o.Level) < least {
+		o.Level = least
+	}
 }
 
 // run works until the context ends.

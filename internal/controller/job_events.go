@@ -5,7 +5,9 @@ package controller
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -65,7 +67,7 @@ func jobEvents(before, after *v1alpha1.GenerationJobStatus) []notice {
 		add(corev1.EventTypeNormal, v1alpha1.ReasonSucceeded, actionFinish, conditionMessage(after, v1alpha1.ConditionComplete))
 	case becameTrue(before, after, v1alpha1.ConditionFailed):
 		failed := meta.FindStatusCondition(after.Conditions, v1alpha1.ConditionFailed)
-		add(corev1.EventTypeWarning, failed.Reason, actionFinish, failed.Message)
+		add(corev1.EventTypeWarning, failed.Reason, actionFinish, tellable(failed))
 	case after.RetryTime != nil && !after.RetryTime.Equal(before.RetryTime):
 		add(corev1.EventTypeWarning, v1alpha1.ReasonBackoff, actionRetry, scheduled.Message)
 	case scheduled.Status == metav1.ConditionFalse && meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionScheduled):
@@ -75,6 +77,23 @@ func jobEvents(before, after *v1alpha1.GenerationJobStatus) []notice {
 		add(corev1.EventTypeWarning, scheduled.Reason, actionWait, scheduled.Message)
 	}
 	return notices
+}
+
+// fieldName is how a message about a bad request begins: with a field of the job's spec.
+var fieldName = regexp.MustCompile(`^[A-Za-z]+(\.[A-Za-z]+)*: `)
+
+// tellable is why a job failed, without what its author wrote. The message of a bad request
+// has the value that is wrong, which may be a prompt: that stays in the job's status, as
+// events are logged and shipped as logs are.
+func tellable(failed *metav1.Condition) string {
+	if failed.Reason != v1alpha1.ReasonInvalidRequest {
+		return failed.Message
+	}
+	field := "what the job asks for"
+	if name := fieldName.FindString(failed.Message); name != "" {
+		field = "spec." + strings.TrimSuffix(name, ": ")
+	}
+	return fmt.Sprintf("the model can't do %s; the job's condition Failed says what would be right", field)
 }
 
 // misconfigured holds the reasons to wait for that only a person can mend.

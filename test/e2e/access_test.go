@@ -174,10 +174,17 @@ func clientWith(token string) client.WithWatch {
 // managerPod is the one pod of the manager's Deployment.
 func managerPod(ctx context.Context) *corev1.Pod {
 	GinkgoHelper()
+	pods := managerPods(ctx)
+	Expect(pods).To(HaveLen(1))
+	return &pods[0]
+}
+
+// managerPods are all pods of that Deployment, those that are about to end included.
+func managerPods(ctx context.Context) []corev1.Pod {
+	GinkgoHelper()
 	var pods corev1.PodList
 	Expect(api.List(ctx, &pods, client.InNamespace("atelier-system"), client.MatchingLabels{"app.kubernetes.io/component": "manager"})).To(Succeed())
-	Expect(pods.Items).To(HaveLen(1))
-	return &pods.Items[0]
+	return pods.Items
 }
 
 func serviceAccount(namespace, name string) *corev1.ServiceAccount {
