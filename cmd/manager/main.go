@@ -102,7 +102,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(cluster, managerOptions(o))
+	options := managerOptions(o)
+	if options.LeaderElectionResourceLockInterface, err = podLock(cluster, o.leaderElectNamespace); err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(cluster, options)
 	if err != nil {
 		return err
 	}

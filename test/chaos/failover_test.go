@@ -22,11 +22,13 @@ const (
 	leaseName       = "atelier-manager"
 )
 
-// The longest that nobody may lead: after the leader was killed, and after it was asked to
-// end, in which case it gives the lease back.
+// The longest that nobody may lead: after the leader was killed, after it was asked to end,
+// in which case it gives the lease back, and after the process of a manager without a standby
+// was killed, which is started again and takes its own lease.
 const (
 	failoverBound = 20 * time.Second
 	handoverBound = 8 * time.Second
+	restartBound  = 8 * time.Second
 )
 
 func TestAStandbyTakesOver(t *testing.T) {
@@ -56,6 +58,40 @@ func TestAStandbyTakesOver(t *testing.T) {
 	}
 	stop()
 	s.Expect(book.broken()).To(BeEmpty())
+}
+
+func TestALoneManagerTakesItsOwnLease(t *testing.T) {
+	s := newSite(t, 3*time.Minute, "config/default", processnode.DefaultBackoff)
+	s.open("flight", 2)
+	book := newLedger()
+	stop := s.keep(book)
+	s.inFlight(book, "lone")
+	leader, before := s.leader(), s.lease()
+	killed, err := s.cluster.PID(leader, "manager")
+	s.Expect(err).NotTo(HaveOccurred())
+	began := time.Now()
+	s.Expect(s.cluster.KillContainer(leader, "manager")).To(Succeed())
+	s.Eventually(func() (int, error) { return s.cluster.PID(leader, "manager") }).ShouldNot(Equal(killed))
+	s.Eventually(func() (string, error) { // of the new process
+		return s.cluster.KubectlOutput(s.ctx, "logs", "-n", systemNamespace, leader.Name)
+	}).WithTimeout(time.Minute).Should(MatchRegexp(acquired.String()))
+	t.Logf("lone manager killed: it led again %.1f s later", time.Since(began).Seconds())
+	s.Expect(time.Since(began)).To(BeNumerically("<", restartBound))
+	after := s.lease()
+	s.Expect(after.Spec.HolderIdentity).To(Equal(before.Spec.HolderIdentity))
+	s.Expect(after.Spec.HolderIdentity).To(HaveValue(Equal(leader.Name + "_" + string(leader.UID))))
+	s.Expect(after.Spec.LeaseDurationSeconds).To(HaveValue(BeEquivalentTo(12)))
+	s.undisturbed(book, "lone")
+	stop()
+	s.Expect(book.broken()).To(BeEmpty())
+}
+
+// lease is the managers'.
+func (s *site) lease() *coordinationv1.Lease {
+	s.t.Helper()
+	var lease coordinationv1.Lease
+	s.Expect(s.api.Get(s.ctx, client.ObjectKey{Namespace: systemNamespace, Name: leaseName}, &lease)).To(Succeed())
+	return &lease
 }
 
 // killForLong kills a manager twice: a kubelet starts it again at once after the first
