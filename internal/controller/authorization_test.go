@@ -109,8 +109,8 @@ var _ = Describe("A person", func() {
 				Expect(mayI(what)()).To(Equal("no"), what)
 			}
 		},
-		Entry("to look", "atelier-viewer", "get generationjobs", "list runners", "watch runnerpools"),
+		Entry("to look", "atelier-viewer", "get generationjobs", "watch runnerpools"),
 		Entry("to make pictures", "atelier-editor", "create generationjobs", "delete models"),
-		Entry("to make pools", "atelier-pool-admin", "create runnerpools"),
+		Entry("to make pools", "atelier-pool-admin", "create runnerpools", "list runners"),
 	)
 })
