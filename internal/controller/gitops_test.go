@@ -189,6 +189,28 @@ var _ = Describe("GitOps tools", func() {
 		Eventually(r.kstatusOf(kindPool, "default")).Should(Equal(kstatus.CurrentStatus))
 	})
 
+	It("see a suspended pool as done, and what waits for it in progress", func(ctx SpecContext) {
+		r := inNewRepository(ctx)
+		r.write(kindPool, "spec: {suspend: true}")
+		r.apply(kindModel, kindPool, kindJob)
+		r.shows(kindPool, kstatus.CurrentStatus, "Healthy: PoolSuspended")
+		r.shows(kindJob, kstatus.InProgressStatus, "Progressing: PoolSuspended")
+	})
+
+	It("see a job whose pool is elsewhere and does not allow it in progress", func(ctx SpecContext) {
+		r := inNewRepository(ctx)
+		r.write(kindJob, "spec: {modelRef: {name: emoji}, prompt: a red apple, poolRef: {name: default, namespace: elsewhere}}")
+		r.apply(kindModel, kindJob)
+		r.shows(kindJob, kstatus.InProgressStatus, "Progressing: NotAllowedByPool")
+	})
+
+	It("see a model whose bytes are still to be fetched and compared as usable", func(ctx SpecContext) {
+		r := inNewRepository(ctx)
+		r.write(kindModel, "spec: {source: {oci: {reference: models.example/emoji:1}}}")
+		r.apply(kindModel)
+		r.shows(kindModel, kstatus.CurrentStatus, "Healthy: Accepted")
+	})
+
 	It("see a pool whose pods the API server refuses in progress", func(ctx SpecContext) {
 		r := inNewRepository(ctx)
 		r.write(kindPool, "spec: {minRunners: 1, template: {spec: {hostNetwork: true}}}")
