@@ -21,3 +21,13 @@ func (b Backoff) Delay(n int32) time.Duration {
 	}
 	return min(delay, b.Max)
 }
+
+// DelayLost returns the wait after the n-th attempt that was lost through no fault of the
+// job, n from 1. The first is repeated at once, as a drain is no reason to wait; from then on
+// a job whose runners go again and again waits as one does that fails.
+func (b Backoff) DelayLost(n int32) time.Duration {
+	if n <= 1 {
+		return 0
+	}
+	return b.Delay(n - 1)
+}

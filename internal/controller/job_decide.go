@@ -296,7 +296,7 @@ func (d *jobDecision) succeed() {
 // again.
 func (d *jobDecision) fail(e v1alpha1.AssignmentError) {
 	limit := ptr.Deref(d.job.Spec.BackoffLimit, v1alpha1.DefaultBackoffLimit)
-	v := judge(e, d.status.Failures, limit, d.backoff)
+	v := judge(e, d.status.Failures, lostAttempts(d.status)-1, limit, d.backoff)
 	if v.counted {
 		d.status.Failures++
 	}
@@ -304,15 +304,21 @@ func (d *jobDecision) fail(e v1alpha1.AssignmentError) {
 		d.set(v1alpha1.ConditionFailureTarget, metav1.ConditionTrue, v.reason, v.message)
 		return
 	}
-	retry := ceilSecond(d.now.Add(v.delay))
+	d.retryIn(v.delay, v.reason, v.message)
+}
+
+// retryIn records that an attempt ended, why, and when the next may begin.
+func (d *jobDecision) retryIn(delay time.Duration, reason, message string) {
+	retry := ceilSecond(d.now.Add(delay))
 	d.status.RetryTime = new(metav1.NewTime(retry))
 	d.set(v1alpha1.ConditionScheduled, metav1.ConditionFalse, v1alpha1.ReasonBackoff,
-		fmt.Sprintf("attempt %d ended with %s: %s; the next may begin at %s", d.status.Attempt, v.reason, v.message, retry.UTC().Format(time.RFC3339)))
+		fmt.Sprintf("attempt %d ended with %s: %s; the next may begin at %s", d.status.Attempt, reason, message, retry.UTC().Format(time.RFC3339)))
 }
 
 // wait says what the job waits for. A recorded failure is said until the next attempt may
 // begin.
 func (d *jobDecision) wait() {
+	d.noteLoss()
 	if retry := d.status.RetryTime; retry != nil && (len(d.holdings) > 0 || d.now.Before(retry.Time)) {
 		return
 	}

@@ -141,22 +141,26 @@ func TestJudge(t *testing.T) {
 		err             v1alpha1.AssignmentError
 		failures, limit int32
 		want            verdict
+		lost            int32
 	}{
-		"tried again":     {e("GenerationFailed", true), 0, 3, verdict{reason: "GenerationFailed", message: "why", counted: true, delay: time.Second}},
-		"later and later": {e("GenerationFailed", true), 2, 3, verdict{reason: "GenerationFailed", message: "why", counted: true, delay: 4 * time.Second}},
+		"tried again":     {e("GenerationFailed", true), 0, 3, verdict{reason: "GenerationFailed", message: "why", counted: true, delay: time.Second}, 0},
+		"later and later": {e("GenerationFailed", true), 2, 3, verdict{reason: "GenerationFailed", message: "why", counted: true, delay: 4 * time.Second}, 0},
 		"but not for ever": {e("GenerationFailed", true), 50, 100,
-			verdict{reason: "GenerationFailed", message: "why", counted: true, delay: 5 * time.Second}},
+			verdict{reason: "GenerationFailed", message: "why", counted: true, delay: 5 * time.Second}, 0},
 		"the last attempt": {e("SaveFailed", true), 3, 3,
-			verdict{final: true, counted: true, reason: "BackoffLimitExceeded", message: "4 attempts failed (backoffLimit is 3), the last with SaveFailed: why"}},
+			verdict{final: true, counted: true, reason: "BackoffLimitExceeded", message: "4 attempts failed (backoffLimit is 3), the last with SaveFailed: why"}, 0},
 		"the only attempt": {e("SaveFailed", true), 0, 0,
-			verdict{final: true, counted: true, reason: "BackoffLimitExceeded", message: "1 attempt failed (backoffLimit is 0), the last with SaveFailed: why"}},
-		"no use in trying":    {e("InvalidRequest", false), 0, 3, verdict{final: true, counted: true, reason: "InvalidRequest", message: "why"}},
-		"not the job's fault": {e("RunnerLost", true), 3, 3, verdict{reason: "RunnerLost", message: "why"}},
-		"nor this":            {e("Cancelled", false), 3, 3, verdict{reason: "Cancelled", message: "why"}},
+			verdict{final: true, counted: true, reason: "BackoffLimitExceeded", message: "1 attempt failed (backoffLimit is 0), the last with SaveFailed: why"}, 0},
+		"no use in trying":    {e("InvalidRequest", false), 0, 3, verdict{final: true, counted: true, reason: "InvalidRequest", message: "why"}, 0},
+		"not the job's fault": {e("RunnerLost", true), 3, 3, verdict{reason: "RunnerLost", message: "why"}, 0},
+		"nor this":            {e("Cancelled", false), 3, 3, verdict{reason: "Cancelled", message: "why"}, 0},
+		"lost again":          {e("RunnerLost", true), 3, 3, verdict{reason: "RunnerLost", message: "why", delay: time.Second}, 1},
+		"and again":           {e("RunnerLost", true), 3, 3, verdict{reason: "RunnerLost", message: "why", delay: 4 * time.Second}, 3},
+		"lost for ever":       {e("RunnerLost", true), 0, 0, verdict{reason: "RunnerLost", message: "why", delay: 5 * time.Second}, 1 << 30},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if got := judge(tt.err, tt.failures, tt.limit, backoff); got != tt.want {
+			if got := judge(tt.err, tt.failures, tt.lost, tt.limit, backoff); got != tt.want {
 				t.Errorf("got  %+v\nwant %+v", got, tt.want)
 			}
 		})

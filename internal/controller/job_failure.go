@@ -28,12 +28,12 @@ var uncounted = map[string]bool{
 	v1alpha1.ReasonCancelled:  true,
 }
 
-// judge decides what follows when an attempt of a job that had failed failures times
-// before ended with e.
-func judge(e v1alpha1.AssignmentError, failures, limit int32, backoff Backoff) verdict {
+// judge decides what follows when an attempt of a job that had failed failures times, and
+// been lost lost times, before ended with e.
+func judge(e v1alpha1.AssignmentError, failures, lost, limit int32, backoff Backoff) verdict {
 	switch {
 	case uncounted[e.Reason]:
-		return verdict{reason: e.Reason, message: e.Message}
+		return verdict{reason: e.Reason, message: e.Message, delay: backoff.DelayLost(lost + 1)}
 	case !e.Retryable:
 		return verdict{final: true, counted: true, reason: e.Reason, message: e.Message}
 	case failures >= limit:

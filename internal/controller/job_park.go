@@ -43,7 +43,8 @@ func (d *jobDecision) noteResumed() {
 }
 
 // claimsFreedom reports whether a job's status is going to say that no runner has the job,
-// which no runner has confirmed: it ended or was suspended while it waited for one.
+// which no runner has confirmed: it ended or was suspended while it waited for one, or its
+// runner is gone and the attempt over.
 func claimsFreedom(job *v1alpha1.GenerationJob) bool {
 	bound := meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionScheduled)
 	switch {
@@ -52,5 +53,8 @@ func claimsFreedom(job *v1alpha1.GenerationJob) bool {
 	case cancelled(job):
 		return true
 	}
-	return suspended(job) && !meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionSuspended)
+	if suspended(job) {
+		return !meta.IsStatusConditionTrue(job.Status.Conditions, v1alpha1.ConditionSuspended)
+	}
+	return lossUnnoted(&job.Status)
 }

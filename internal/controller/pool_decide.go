@@ -194,10 +194,11 @@ func (d *poolDecision) wait() {
 	}
 }
 
-// mayBegin reports whether a job that no runner holds is to be given to one.
+// mayBegin reports whether a job that no runner holds is to be given to one. Where it has to
+// wait as its last runner went away, its status says first until when.
 func mayBegin(job *v1alpha1.GenerationJob, now time.Time) bool {
 	seen := job.Status.Seed != nil
-	backedOff := job.Status.RetryTime != nil && now.Before(job.Status.RetryTime.Time)
+	backedOff := lossUnnoted(&job.Status) || job.Status.RetryTime != nil && now.Before(job.Status.RetryTime.Time)
 	return seen && !backedOff && job.DeletionTimestamp.IsZero() && !suspended(job) && !endDecided(job) && !jobFinished(job)
 }
 
