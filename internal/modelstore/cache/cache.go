@@ -10,6 +10,7 @@
 //	partial/HEX          what has arrived of one so far
 //	models/HEX/          a model: model/ has hard links to its files, record.json names them
 //	staging/HEX/         a model that is being put together
+//	derived/KEY/         what a program made of a model's files, to be quicker the next time
 //	locks/HEX            locked while a model is used (shared) or put together (exclusive)
 //
 // Whatever is under blobs and models is whole: files get there by a rename after their
@@ -76,7 +77,7 @@ func Open(config Config) (*Cache, error) {
 	fill(&config.Backoff, DefaultBackoff)
 	fill(&config.Stall, DefaultStall)
 	c := &Cache{config: config}
-	for _, dir := range []string{c.blobs(), c.path("partial"), c.path("models"), c.path("staging"), c.path("locks")} {
+	for _, dir := range []string{c.blobs(), c.path("partial"), c.path("models"), c.path("staging"), c.path("locks"), c.derived()} {
 		if err := os.MkdirAll(dir, dirMode); err != nil {
 			return nil, fmt.Errorf("model cache: %w", err)
 		}

@@ -79,6 +79,11 @@ func (c *Cache) measure(own map[string]bool) (space, error) {
 			s.stored += partial.size
 		}
 	}
+	derived, err := c.measureDerived()
+	if err != nil {
+		return s, err
+	}
+	s.stored += derived
 	staged, err := names(c.path("staging"))
 	if err != nil {
 		return s, err
@@ -138,11 +143,16 @@ func (c *Cache) makeRoom(need int64, own map[string]bool) error {
 	if err := c.sweep(); err != nil {
 		return err
 	}
-	inUse := 0
 	candidates, err := c.candidates(own)
 	if err != nil {
 		return err
 	}
+	return c.fit(need, own, candidates)
+}
+
+// fit throws candidates away until need bytes more fit.
+func (c *Cache) fit(need int64, own map[string]bool, candidates []func() (bool, error)) error {
+	inUse := 0
 	for {
 		s, limit, err := c.room(own)
 		if err != nil {
@@ -185,7 +195,8 @@ func (c *Cache) room(own map[string]bool) (space, int64, error) {
 }
 
 // candidates are what can be thrown away, in this order: what has arrived of files that
-// nobody fetches any more, then models by when they were used. Each says whether it went.
+// nobody fetches any more, what was made of models, then models, by when they were used.
+// Each says whether it went.
 func (c *Cache) candidates(own map[string]bool) ([]func() (bool, error), error) {
 	var list []func() (bool, error)
 	partials, err := names(c.path("partial"))
@@ -197,15 +208,25 @@ func (c *Cache) candidates(own map[string]bool) ([]func() (bool, error), error) 
 			list = append(list, func() (bool, error) { return c.dropPartial(name) })
 		}
 	}
+	derived, err := c.derivedCandidates()
+	if err != nil {
+		return nil, err
+	}
+	list = append(list, derived...)
 	models, err := names(c.path("models"))
 	if err != nil {
 		return nil, err
 	}
-	slices.SortFunc(models, func(a, b string) int { return c.used(a).Compare(c.used(b)) })
-	for _, sum := range models {
+	for _, sum := range c.byUse(models) {
 		list = append(list, func() (bool, error) { return c.evict(sum) })
 	}
 	return list, nil
+}
+
+// byUse sorts models by when they were used, the longest unused first.
+func (c *Cache) byUse(sums []string) []string {
+	slices.SortFunc(sums, func(a, b string) int { return c.used(a).Compare(c.used(b)) })
+	return sums
 }
 
 // dropPartial removes what has arrived of a file, unless a process is at it.
@@ -292,7 +313,7 @@ func (c *Cache) Prune(keep int64) (int64, error) {
 		return 0, err
 	}
 	defer l.unlock()
-	if err := c.sweep(); err != nil {
+	if err := errors.Join(c.sweep(), c.forgetTries()); err != nil {
 		return 0, err
 	}
 	candidates, err := c.candidates(nil)
