@@ -114,8 +114,13 @@ func serve(ctx context.Context, o serveOptions) error {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	agent := runner.New(o.config, client, pipeline.New(ort.New(ort.Options{})),
-		runner.NewMetrics(registry), clock.RealClock{}, log)
+	options := ort.Options{Log: log}
+	if o.config.Cache != nil {
+		options.Graphs = o.config.Cache
+	}
+	networks := pipeline.New(ort.New(options))
+	go networks.Prepare(ctx)
+	agent := runner.New(o.config, client, networks, runner.NewMetrics(registry), clock.RealClock{}, log)
 
 	listener, err := net.Listen("tcp", o.listen)
 	if err != nil {

@@ -46,7 +46,7 @@ func probeCUDA(libraryPath string) error {
 	} else if err != nil {
 		return err
 	}
-	options, err := sessionOptions(CUDA, 1)
+	options, err := sessionOptions(sessionConfig{device: CUDA, threads: 1, level: onnx.GraphOptimizationLevelEnableAll})
 	if err != nil {
 		return err
 	}
@@ -63,26 +63,67 @@ func probeCUDA(libraryPath string) error {
 // of the time: a waiting thread takes the CPU from the one it waits for.
 const allowSpinning = "session.intra_op.allow_spinning"
 
+// optimization is how far graphs are optimised for the CPU. All that there is would also
+// give convolutions blocked layouts, whose making takes most of the time of loading a
+// model, and whose kernels are no faster here: docs/performance.md has the figures.
+const optimization = onnx.GraphOptimizationLevelEnableExtended
+
+// Keys of options for writing a prepared graph.
+const (
+	weightsFile    = "session.optimized_model_external_initializers_file_name"
+	weightsMinimum = "session.optimized_model_external_initializers_min_size_in_bytes"
+	savePrepacked  = "session.save_external_prepacked_constant_initializers"
+)
+
+// sessionConfig is what sessions differ in.
+type sessionConfig struct {
+	device  DeviceType
+	threads int
+	level   onnx.GraphOptimizationLevel
+	// save is the file to write the graph to as it was optimised; "" for none.
+	save string
+}
+
 // sessionOptions makes the options of a session. The caller destroys them.
-func sessionOptions(device DeviceType, threads int) (*onnx.SessionOptions, error) {
+func sessionOptions(config sessionConfig) (*onnx.SessionOptions, error) {
 	options, err := onnx.NewSessionOptions()
 	if err != nil {
 		return nil, err
 	}
-	err = options.SetIntraOpNumThreads(threads)
+	err = options.SetIntraOpNumThreads(config.threads)
+	if err == nil {
+		err = options.SetGraphOptimizationLevel(config.level)
+	}
 	if err == nil {
 		err = options.SetLogSeverityLevel(onnx.LoggingLevelError)
 	}
 	if err == nil {
 		err = options.AddSessionConfigEntry(allowSpinning, "0")
 	}
-	if err == nil && device == CUDA {
+	if err == nil && config.save != "" {
+		err = saveTo(options, config.save)
+	}
+	if err == nil && config.device == CUDA {
 		err = appendCUDA(options)
 	}
 	if err != nil {
 		return nil, errors.Join(err, options.Destroy())
 	}
 	return options, nil
+}
+
+// saveTo has a session write its graph once it is optimised, and beside it the weights in
+// the layout of the kernels.
+func saveTo(options *onnx.SessionOptions, file string) error {
+	if err := options.SetOptimizedModelFilePath(file); err != nil {
+		return err
+	}
+	for key, value := range map[string]string{weightsFile: preparedWeights, weightsMinimum: "1024", savePrepacked: "1"} {
+		if err := options.AddSessionConfigEntry(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // appendCUDA makes a session compute on the first CUDA device.

@@ -9,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
@@ -68,6 +69,13 @@ type Options struct {
 	Threads int
 	// Device to use. Empty is CUDA where it works, else the CPU.
 	Device DeviceType
+	// Plain has ONNX Runtime load graphs as it does when it is told nothing. It is there
+	// to compare with.
+	Plain bool
+	// Graphs keeps prepared graphs. Without it none are made.
+	Graphs GraphStore
+	// Log is told what is wrong with prepared graphs; nil is nobody.
+	Log *slog.Logger
 }
 
 // New makes a Runtime over ONNX Runtime's shared library.
@@ -76,6 +84,7 @@ func New(options Options) Runtime { return &onnxRuntime{options: options} }
 // onnxRuntime is the Runtime over the real library.
 type onnxRuntime struct {
 	options Options
+	pending pending
 
 	mu     sync.Mutex
 	device Device
@@ -120,7 +129,25 @@ func (r *onnxRuntime) Open(path string, graph Graph, outputs ...string) (Session
 		// Go sets this from the CPUs the process may run on and its cgroup's quota.
 		threads = runtime.GOMAXPROCS(0)
 	}
-	options, err := sessionOptions(device.Type, threads)
+	if r.options.Graphs != nil && device.Type == CPU && !r.options.Plain {
+		if session := r.openPrepared(path, graph, threads); session != nil {
+			return session, nil
+		}
+	}
+	level := onnx.GraphOptimizationLevel(optimization)
+	if r.options.Plain || device.Type == CUDA {
+		level = onnx.GraphOptimizationLevelEnableAll
+	}
+	session, err := newSession(path, graph, sessionConfig{device: device.Type, threads: threads, level: level})
+	if err != nil {
+		return nil, err
+	}
+	return session, nil
+}
+
+// newSession has ONNX Runtime load a graph.
+func newSession(path string, graph Graph, config sessionConfig) (*onnxSession, error) {
+	options, err := sessionOptions(config)
 	if err != nil {
 		return nil, err
 	}

@@ -22,6 +22,8 @@ type onnxSession struct {
 	session *onnx.DynamicAdvancedSession
 	inputs  []binding
 	outputs []binding
+	// release lets go of the files that the session maps; nil where there is nothing to.
+	release func()
 
 	mu  sync.Mutex
 	err error
@@ -57,6 +59,9 @@ func (s *onnxSession) Close() error {
 	session := s.session
 	s.session, s.inputs, s.outputs = nil, nil, nil
 	err := session.Destroy()
+	if s.release != nil {
+		s.release()
+	}
 	trimMemory()
 	return err
 }

@@ -19,6 +19,7 @@ func (p *Pipeline) Generate(ctx context.Context, request Request, observe func(d
 	if err := p.begin(ctx); err != nil {
 		return Result{}, err
 	}
+	defer p.noteDrawn()
 	defer p.end()
 	loaded := p.current()
 	if loaded.model == nil {

@@ -31,6 +31,8 @@ type Pipeline struct {
 	// work holds a token while Load, Unload or Generate runs: a lock that can be waited
 	// for until a context is done.
 	work chan struct{}
+	// drawn holds a token after pictures were drawn.
+	drawn chan struct{}
 
 	mu sync.Mutex
 	// parts are what is loaded; guarded by mu.
@@ -40,7 +42,7 @@ type Pipeline struct {
 // New makes an idle pipeline: nothing is loaded, no device is touched, and ONNX
 // Runtime's library stays closed until the first Load.
 func New(runtime ort.Runtime) *Pipeline {
-	return &Pipeline{runtime: runtime, work: make(chan struct{}, 1)}
+	return &Pipeline{runtime: runtime, work: make(chan struct{}, 1), drawn: make(chan struct{}, 1)}
 }
 
 // errNotLoaded is what Generate says without a model.
