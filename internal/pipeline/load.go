@@ -11,6 +11,8 @@ import (
 	"os"
 	"path"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/atelier-dev/atelier/internal/diffusion"
 	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
@@ -44,19 +46,29 @@ func (p *parts) read(ctx context.Context, runtime ort.Runtime, dir *modelstore.D
 	if err := p.settle(graphs); err != nil {
 		return err
 	}
+	if err := p.openAll(ctx, runtime, graphs); err != nil {
+		return err
+	}
+	return p.check()
+}
+
+// openAll loads the networks side by side, as most of the work of loading one is for one
+// processor. After an error the others are waited for, and are left to be closed.
+func (p *parts) openAll(ctx context.Context, runtime ort.Runtime, graphs map[string]graphFile) error {
+	var group errgroup.Group
 	for _, n := range p.networks() {
 		graph, ok := graphs[n.name]
 		if !ok {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := p.open(runtime, n, graph); err != nil {
-			return err
-		}
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return p.open(runtime, n, graph)
+		})
 	}
-	return p.check()
+	return group.Wait()
 }
 
 // readSmall reads the configurations and the tokenizers.
