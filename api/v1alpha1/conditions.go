@@ -128,6 +128,9 @@ const (
 	ReasonInvalidRequest = "InvalidRequest"
 	// ReasonModelInvalid (final): a file of the model is missing or broken.
 	ReasonModelInvalid = "ModelInvalid"
+	// ReasonModelTooLarge (final): the model's weights are more than the runner can have
+	// memory.
+	ReasonModelTooLarge = "ModelTooLarge"
 	// ReasonModelPullFailed (retryable): the model can't be had from where it is published.
 	ReasonModelPullFailed = "ModelPullFailed"
 	// ReasonModelVerifyFailed (final): the server gives other bytes than the digest says.

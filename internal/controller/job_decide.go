@@ -265,7 +265,7 @@ func (d *jobDecision) mirror(report *v1alpha1.AssignmentReport) {
 // loadFailure reports whether an attempt that failed for the reason could not load its model.
 func loadFailure(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonModelInvalid, v1alpha1.ReasonModelLoadFailed,
+	case v1alpha1.ReasonModelInvalid, v1alpha1.ReasonModelTooLarge, v1alpha1.ReasonModelLoadFailed,
 		v1alpha1.ReasonModelPullFailed, v1alpha1.ReasonModelVerifyFailed, v1alpha1.ReasonCacheFull:
 		return true
 	}

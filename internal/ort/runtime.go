@@ -24,8 +24,11 @@ type Runtime interface {
 	// Open loads the graph in the file at path, which ReadGraph has read. Only the
 	// outputs named are computed; with none, all are.
 	Open(path string, graph Graph, outputs ...string) (Session, error)
-	// Device says what sessions compute on, and false before the first Open.
+	// Device says what sessions compute on, and false before it was chosen.
 	Device() (Device, bool)
+	// ChooseDevice opens the library and chooses what sessions compute on, as the first
+	// Open does otherwise.
+	ChooseDevice() (Device, error)
 }
 
 // Session is one loaded graph. Run may be called by one goroutine at a time; the other
@@ -91,15 +94,15 @@ type onnxRuntime struct {
 	chosen bool
 }
 
-// Device says what sessions compute on, and false before the first Open.
+// Device says what sessions compute on, and false before it was chosen.
 func (r *onnxRuntime) Device() (Device, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.device, r.chosen
 }
 
-// prepare opens the library and chooses the device, the first time it is called.
-func (r *onnxRuntime) prepare() (Device, error) {
+// ChooseDevice opens the library and chooses the device, the first time it is called.
+func (r *onnxRuntime) ChooseDevice() (Device, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.chosen {
@@ -120,7 +123,7 @@ func (r *onnxRuntime) Open(path string, graph Graph, outputs ...string) (Session
 	if graph.Outputs, err = choose(graph.Outputs, outputs); err != nil {
 		return nil, &GraphError{Err: err}
 	}
-	device, err := r.prepare()
+	device, err := r.ChooseDevice()
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ func (r *fakeRuntime) note(format string, args ...any) {
 
 func (r *fakeRuntime) Device() (ort.Device, bool) { return ort.Device{Type: ort.CPU}, true }
 
+func (r *fakeRuntime) ChooseDevice() (ort.Device, error) { return ort.Device{Type: ort.CPU}, nil }
+
 // Open takes the graph, and no more.
 func (r *fakeRuntime) Open(path string, graph ort.Graph, _ ...string) (ort.Session, error) {
 	part := filepath.Base(filepath.Dir(path))

@@ -14,20 +14,21 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/atelier-dev/atelier/internal/diffusion"
+	"github.com/atelier-dev/atelier/internal/memory"
 	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/ort"
 )
 
 // load reads a model directory: first what is small, checking that it fits together,
 // then the networks. After an error it gives what could not be closed again: nothing.
-func load(ctx context.Context, runtime ort.Runtime, model Model) (parts, error) {
+func load(ctx context.Context, runtime ort.Runtime, model Model, limit memory.Limit) (parts, error) {
 	dir, err := modelstore.Open(model.Dir)
 	if err != nil {
 		return parts{}, err
 	}
 	defer func() { _ = dir.Close() }() // Only read from.
 	p := parts{model: &model}
-	if err := p.read(ctx, runtime, dir); err != nil {
+	if err := p.read(ctx, runtime, dir, limit); err != nil {
 		left, closeErr := p.close()
 		return left, errors.Join(err, closeErr)
 	}
@@ -35,7 +36,7 @@ func load(ctx context.Context, runtime ort.Runtime, model Model) (parts, error) 
 }
 
 // read fills in the parts one by one.
-func (p *parts) read(ctx context.Context, runtime ort.Runtime, dir *modelstore.Directory) error {
+func (p *parts) read(ctx context.Context, runtime ort.Runtime, dir *modelstore.Directory, limit memory.Limit) error {
 	if err := p.readSmall(dir); err != nil {
 		return err
 	}
@@ -44,6 +45,9 @@ func (p *parts) read(ctx context.Context, runtime ort.Runtime, dir *modelstore.D
 		return err
 	}
 	if err := p.settle(graphs); err != nil {
+		return err
+	}
+	if err := checkFit(runtime, *p.model, graphs, limit); err != nil {
 		return err
 	}
 	if err := p.openAll(ctx, runtime, graphs); err != nil {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"sync"
 
+	"github.com/atelier-dev/atelier/internal/memory"
 	"github.com/atelier-dev/atelier/internal/ort"
 )
 
@@ -28,6 +29,8 @@ type Model struct {
 // other.
 type Pipeline struct {
 	runtime ort.Runtime
+	// memory says how much of it there can be.
+	memory func() memory.Limit
 	// work holds a token while Load, Unload or Generate runs: a lock that can be waited
 	// for until a context is done.
 	work chan struct{}
@@ -42,7 +45,7 @@ type Pipeline struct {
 // New makes an idle pipeline: nothing is loaded, no device is touched, and ONNX
 // Runtime's library stays closed until the first Load.
 func New(runtime ort.Runtime) *Pipeline {
-	return &Pipeline{runtime: runtime, work: make(chan struct{}, 1), drawn: make(chan struct{}, 1)}
+	return &Pipeline{runtime: runtime, memory: systemMemory, work: make(chan struct{}, 1), drawn: make(chan struct{}, 1)}
 }
 
 // errNotLoaded is what Generate says without a model.
@@ -92,7 +95,8 @@ func (p *Pipeline) Device() (ort.Device, bool) { return p.runtime.Device() }
 // Load makes model the loaded one. It returns at once when it is already, and healthy.
 // Otherwise what was loaded is gone before the first file of the new model is read, and
 // a load that fails leaves the pipeline idle. The error is a *ModelError where the
-// model's files are at fault, and ctx's when ctx is done.
+// model's files are at fault, a *TooLargeError where they are more than there can be memory,
+// and ctx's when ctx is done.
 func (p *Pipeline) Load(ctx context.Context, model Model) error {
 	if err := p.begin(ctx); err != nil {
 		return err
@@ -104,7 +108,7 @@ func (p *Pipeline) Load(ctx context.Context, model Model) error {
 	if err := p.unload(); err != nil {
 		return err
 	}
-	loaded, err := load(ctx, p.runtime, model)
+	loaded, err := load(ctx, p.runtime, model, p.memory())
 	p.set(loaded)
 	return err
 }

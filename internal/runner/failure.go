@@ -42,11 +42,12 @@ func (f *failure) Error() string { return f.reason + ": " + f.message }
 func (f *failure) Unwrap() error { return f.err }
 
 // failed makes a failure of an error. Whatever the stage, an error that blames the
-// request, a file of the model or bytes with the wrong digest is final; all others get the stage's reason and may be
+// request, a file of the model, its size or bytes with the wrong digest is final; all others get the stage's reason and may be
 // tried again.
 func failed(reason string, err error) *failure {
 	var request *pipeline.RequestError
 	var model *pipeline.ModelError
+	var large *pipeline.TooLargeError
 	var wrong *fetch.VerifyError
 	var full *cache.FullError
 	f := &failure{reason: reason, message: err.Error(), retryable: true, err: err}
@@ -55,6 +56,8 @@ func failed(reason string, err error) *failure {
 		f.reason, f.retryable = v1alpha1.ReasonInvalidRequest, false
 	case errors.As(err, &model):
 		f.reason, f.retryable = v1alpha1.ReasonModelInvalid, false
+	case errors.As(err, &large):
+		f.reason, f.retryable = v1alpha1.ReasonModelTooLarge, false
 	case errors.As(err, &wrong):
 		f.reason, f.retryable = v1alpha1.ReasonModelVerifyFailed, false
 	case errors.As(err, &full):

@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/memory"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 )
 
 func TestFailed(t *testing.T) {
 	request := &pipeline.RequestError{Field: "width", Value: 7, Message: "must be a multiple of 8"}
 	model := &pipeline.ModelError{File: "unet/model.onnx", Message: "is not an ONNX graph"}
+	large := &pipeline.TooLargeError{Model: "xl", Need: 9, Limit: memory.Limit{Bytes: 8, Source: "the limit"}}
 	other := errors.New("out of memory")
 	tests := []struct {
 		stage     string
@@ -27,6 +29,7 @@ func TestFailed(t *testing.T) {
 		{v1alpha1.ReasonGenerationFailed, fmt.Errorf("picture 2: %w", request), v1alpha1.ReasonInvalidRequest, false, "picture 2: width: 7: must be a multiple of 8"},
 		{v1alpha1.ReasonModelLoadFailed, model, v1alpha1.ReasonModelInvalid, false, "model file unet/model.onnx: is not an ONNX graph"},
 		{v1alpha1.ReasonGenerationFailed, model, v1alpha1.ReasonModelInvalid, false, "model file unet/model.onnx: is not an ONNX graph"},
+		{v1alpha1.ReasonModelLoadFailed, large, v1alpha1.ReasonModelTooLarge, false, large.Error()},
 		{v1alpha1.ReasonModelLoadFailed, other, v1alpha1.ReasonModelLoadFailed, true, "out of memory"},
 		{v1alpha1.ReasonGenerationFailed, other, v1alpha1.ReasonGenerationFailed, true, "out of memory"},
 		{v1alpha1.ReasonSaveFailed, other, v1alpha1.ReasonSaveFailed, true, "out of memory"},
