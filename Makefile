@@ -127,6 +127,10 @@ lint: $(GOLANGCI_LINT) ## Run the linters.
 bench: onnxruntime bin/runner ## Measure the runner, beside Python where `make bench-peers` was run. BENCH="-rounds 5"
 	@go run ./hack/bench $(BENCH)
 
+.PHONY: bench-load
+bench-load: onnxruntime ## Measure how models load, cold and warm, beside plain ONNX Runtime and reading the files. BENCH="-rounds 5"
+	@go run ./hack/bench -load $(BENCH)
+
 .PHONY: bench-peers
 bench-peers: ## Make what bench compares with: optimum, and a model of SD 1.5's size (10 GB of disk, 9 GB of memory).
 	"$$(hack/peer/environment.sh)" -W ignore hack/peer/sd15.py bin/bench/sd15

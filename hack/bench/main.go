@@ -32,8 +32,10 @@ type bench struct {
 	// spinning says that optimum's threads keep their processors busy while they wait,
 	// which is ONNX Runtime's default; the runner's never do.
 	spinning bool
-	out      io.Writer
-	log      io.Writer
+	// loading says that only loading is measured.
+	loading bool
+	out     io.Writer
+	log     io.Writer
 }
 
 // model is one that pictures are drawn with.
@@ -56,10 +58,14 @@ func main() {
 	flag.IntVar(&b.threads, "threads", runtime.NumCPU(), "threads that compute")
 	flag.StringVar(&b.device, "device", "cpu", "cpu or cuda")
 	flag.BoolVar(&b.spinning, "peer-spinning", true, "leave optimum's threads spinning while they wait, which is the default but costs both where others work too")
-	flag.Parse()
+	flag.BoolVar(&b.loading, "load", false, "measure only how that model is loaded")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := b.run(ctx); err != nil {
+	run := func() error { flag.Parse(); return b.run(ctx) }
+	if len(os.Args) > 1 && os.Args[1] == loadCommand {
+		run = func() error { return loadOnce(ctx, os.Args[2:]) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1) //nolint:gocritic // Nothing is left to be undone.
 	}
@@ -93,6 +99,9 @@ func (b bench) run(ctx context.Context) error {
 	_, err := fmt.Fprintf(b.out, "%s, %d CPUs, %s/%s; %d threads, device %s\n\n", processor(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, b.threads, b.device)
 	if err != nil {
 		return err
+	}
+	if b.loading {
+		return b.loadModels(ctx, models)
 	}
 	if err := b.startToReady(ctx); err != nil {
 		return err
