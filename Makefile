@@ -42,7 +42,7 @@ up: cluster-binaries bin/atelier-local ## Start a local cluster and keep it open
 	@bin/atelier-local up
 
 .PHONY: test
-test: cluster-binaries ## Run every test, against a real control plane and a real ONNX Runtime.
+test: cluster-binaries s3server ## Run every test, against a real control plane and a real ONNX Runtime.
 	go vet ./...
 	go test -race -timeout 20m $$(go list ./... | grep -v /test/)
 	go test -timeout 30m -v ./test/... | grep -v '^=== '
@@ -95,6 +95,12 @@ K8S_LDFLAGS := -s -w \
 
 $(K8S_DIR)/%: hack/controlplane/kubernetes/go.mod
 	@$(call timed,$* $(K8S_VERSION) (once; all of Kubernetes takes about 6 minutes on 2 cores),CGO_ENABLED=0 go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$*)
+
+.PHONY: s3server
+s3server: bin/versitygw ## Build the S3 server that tests write to, from its Go module.
+
+bin/versitygw: hack/s3server/go.mod
+	@$(call timed,the S3 server of the tests (once; about a minute on 2 cores),CGO_ENABLED=0 go -C hack/s3server build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw)
 
 # timed says what is built, builds it and says how long that took.
 timed = echo "building $(1)"; start=$$(date +%s); mkdir -p $(@D) && $(2) && echo "built $@ in $$(( $$(date +%s) - start )) s"

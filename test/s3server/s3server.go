@@ -1,0 +1,163 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+// Package s3server starts a real S3 server, Versity's gateway, for tests: on loopback,
+// with its objects in a directory, and a proxy before it that fails as it is told to.
+package s3server
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// The credentials of the server's only account.
+const (
+	AccessKeyID     = "atelier"
+	SecretAccessKey = "atelier-test-only"
+)
+
+// startTimeout is for machines that build and test other things at the same time.
+const startTimeout = time.Minute
+
+// Server is an S3 server.
+type Server struct {
+	// URL is the endpoint of the proxy.
+	URL string
+	// root has a directory for each bucket, and in it a file for each object.
+	root  string
+	fault atomic.Pointer[Fault]
+	puts  atomic.Int64
+}
+
+// Fault is asked before each request that writes an object, of which n is the number. True
+// says that it answered.
+type Fault func(w http.ResponseWriter, r *http.Request, n int64) bool
+
+// Start starts a server with buckets, for as long as the test runs.
+func Start(t testing.TB, buckets ...string) *Server {
+	t.Helper()
+	s := &Server{root: t.TempDir()}
+	for _, bucket := range buckets {
+		if err := os.Mkdir(filepath.Join(s.root, bucket), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	address, err := s.run(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address})
+	// What the server does not answer ends as a cut connection, as without a proxy.
+	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			n := s.puts.Add(1)
+			if fault := s.fault.Load(); fault != nil && (*fault)(w, r, n) {
+				return
+			}
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	s.URL = front.URL
+	return s
+}
+
+// SetFault says what is to go wrong from now on; nil is nothing.
+func (s *Server) SetFault(fault Fault) {
+	if fault == nil {
+		s.fault.Store(nil)
+		return
+	}
+	s.fault.Store(&fault)
+}
+
+// Puts is how many requests to write an object have come.
+func (s *Server) Puts() int64 { return s.puts.Load() }
+
+// Object reads an object from the server's disk.
+func (s *Server) Object(bucket, key string) ([]byte, error) {
+	return os.ReadFile(filepath.Join(s.root, bucket, filepath.FromSlash(key)))
+}
+
+// Keys are those of all objects of a bucket.
+func (s *Server) Keys(bucket string) ([]string, error) {
+	var keys []string
+	err := fs.WalkDir(os.DirFS(filepath.Join(s.root, bucket)), ".", func(key string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			keys = append(keys, key)
+		}
+		return err
+	})
+	return keys, err
+}
+
+// run starts the process and waits until it listens.
+func (s *Server) run(t testing.TB) (address string, err error) {
+	program, err := find()
+	if err != nil {
+		return "", err
+	}
+	if address, err = freeAddress(); err != nil {
+		return "", err
+	}
+	var output strings.Builder
+	command := exec.Command(program, "--quiet", "--port", address, "posix", "--sidecar", t.TempDir(), s.root)
+	command.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKeyID, "ROOT_SECRET_KEY="+SecretAccessKey)
+	command.Stdout, command.Stderr = io.Discard, &output
+	if err := command.Start(); err != nil {
+		return "", err
+	}
+	ended := make(chan struct{})
+	go func() { _ = command.Wait(); close(ended) }()
+	t.Cleanup(func() { _ = command.Process.Kill(); <-ended })
+	deadline := time.After(startTimeout)
+	for {
+		connection, err := net.Dial("tcp", address)
+		if err == nil {
+			return address, connection.Close()
+		}
+		select {
+		case <-ended:
+			return "", fmt.Errorf("%s ended: %s", program, output.String())
+		case <-deadline:
+			return "", fmt.Errorf("%s: %w", program, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// find gives the program that `make s3server` builds.
+func find() (string, error) {
+	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(strings.TrimSpace(string(root)), "bin", "versitygw")
+	if _, err := os.Stat(program); err != nil {
+		return "", fmt.Errorf("run `make s3server` first: %w", err)
+	}
+	return program, nil
+}
+
+// freeAddress is one on loopback that nobody listens on.
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
+}
