@@ -78,6 +78,8 @@ const (
 	// ReasonNotAllowedByPool (False): no RunnerPool of the name in spec.poolRef allows jobs
 	// from the job's namespace. Whether there is one that does not, nobody is told.
 	ReasonNotAllowedByPool = "NotAllowedByPool"
+	// ReasonStoreNotFound (False): the pool has no store of the name in spec.output.store.
+	ReasonStoreNotFound = "StoreNotFound"
 	// ReasonPoolSuspended (False; Ready of a pool too): spec.suspend of the pool is true.
 	ReasonPoolSuspended = "PoolSuspended"
 	// ReasonWaitingForRunner (False): every runner is busy or none is ready yet.

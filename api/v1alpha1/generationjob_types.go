@@ -238,8 +238,16 @@ type GenerationJobSpec struct {
 
 // OutputSpec says where and how pictures are written.
 type OutputSpec struct {
-	// Directory for the pictures, relative to the folder of the job's namespace on the
-	// pool's outputs volume; files in it are named <index>.png, .jpg or .webp. Without it
+	// Store names one of the pool's spec.stores, a bucket that the pictures are written
+	// to. Without it the pool's default store applies, then its outputs volume. A job
+	// whose store does not exist waits for it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=50
+	Store *string `json:"store,omitempty"`
+
+	// Directory for the pictures, relative to the folder of the job's namespace in the
+	// store or on the pool's outputs volume; files in it are named <index>.png, .jpg or .webp. Without it
 	// <name>-<first 8 of the uid>, which no other job uses.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

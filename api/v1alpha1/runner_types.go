@@ -127,7 +127,15 @@ type Assignment struct {
 	// +kubebuilder:validation:Minimum=1
 	Images int32 `json:"images"`
 
-	// OutputDirectory is relative to the outputs volume.
+	// Store is the bucket to write to; absent is the outputs volume.
+	// +optional
+	Store *OutputStore `json:"store,omitempty"`
+
+	// SaveSeconds is how long saving may take in all.
+	// +optional
+	SaveSeconds int64 `json:"saveSeconds,omitempty"`
+
+	// OutputDirectory is relative to the outputs volume, or to the store's URL.
 	// +required
 	// +kubebuilder:validation:MaxLength=1024
 	OutputDirectory string `json:"outputDirectory"`

@@ -32,6 +32,7 @@ const (
 // doesn't read, and one such pool would keep the manager from listing any.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.minRunners) || self.minRunners <= (has(self.maxRunners) ? self.maxRunners : 1)",message="minRunners must not be above maxRunners (1 where it is left out)",fieldPath=".minRunners"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultStore) || has(self.stores) && self.stores.exists(s, s.name == self.defaultStore)",message="must be the name of one of spec.stores",fieldPath=".defaultStore"
 type RunnerPoolSpec struct {
 	// MinRunners is kept even when no job waits. Without it 0: the pool scales to zero.
 	// +optional
@@ -96,6 +97,19 @@ type RunnerPoolSpec struct {
 	// only from its own.
 	// +optional
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
+
+	// Stores are the buckets that jobs of the pool may write their pictures to.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Stores []OutputStore `json:"stores,omitempty"`
+
+	// DefaultStore is the one of stores that jobs write to which name none. Without it
+	// they write to the outputs volume.
+	// +optional
+	// +kubebuilder:validation:MaxLength=50
+	DefaultStore *string `json:"defaultStore,omitempty"`
 
 	// Template of the runner pods, a core/v1 PodTemplateSpec. What it leaves out is
 	// filled in: the container named "runner" (image, command, probes, security

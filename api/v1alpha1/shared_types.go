@@ -153,10 +153,15 @@ type Output struct {
 	// +optional
 	GeneratorDevice GeneratorDevice `json:"generatorDevice,omitempty"`
 
-	// Path of the file, relative to the pool's outputs volume.
+	// Path of the file, relative to the pool's outputs volume or to the store's URL.
 	// +required
 	// +kubebuilder:validation:MaxLength=1024
 	Path string `json:"path"`
+
+	// URL of the object, where the picture was written to a bucket.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	URL string `json:"url,omitempty"`
 
 	// SHA256 of the file, in hexadecimal.
 	// +required

@@ -33,6 +33,7 @@ const (
 	runnerNameEnv   = "RUNNER_NAME"
 	podUIDEnv       = "POD_UID"
 	podNamespaceEnv = "POD_NAMESPACE"
+	storesDirEnv    = "STORES_DIR"
 )
 
 // serveOptions are what serve is told by flags and environment.
@@ -69,6 +70,7 @@ the first job needs it.`,
 	flags.StringVar(&o.config.ModelsDir, "models-dir", "/models", "directory of the models volume")
 	o.cache.add(flags, "")
 	flags.StringVar(&o.config.OutputsDir, "outputs-dir", "/outputs", "directory of the outputs volume")
+	flags.StringVar(&o.config.StoresDir, "stores-dir", os.Getenv(storesDirEnv), "directory with a directory for the credentials of each store (default $"+storesDirEnv+")")
 	flags.DurationVar(&o.config.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "time to stop and report in when told to end; less than the pod's grace period")
 	flags.DurationVar(&o.config.StopTimeout, "stop-timeout", time.Minute, "time that cancelled work may take to stop before /healthz fails")
 	return command

@@ -58,8 +58,6 @@ type Config struct {
 	// CredentialsDir has a file for each part of the credentials. "" finds them in the
 	// surroundings: environment, workload identity, instance metadata.
 	CredentialsDir string
-	// Retry says how often to try; the zero value tries once.
-	Retry Retry
 }
 
 // Object is what was written.
@@ -126,12 +124,12 @@ func Open(ctx context.Context, c Config) (*Bucket, error) {
 func (b *Bucket) Close() error { return b.blob.Close() }
 
 // Put writes an object, or replaces the one of that key. A reader finds the whole old
-// object, the whole new one or none. The error is an *Error.
-func (b *Bucket) Put(ctx context.Context, key, contentType string, data []byte) (Object, error) {
+// object, the whole new one or none. retry says how long to try. The error is an *Error.
+func (b *Bucket) Put(ctx context.Context, key, contentType string, data []byte, retry Retry) (Object, error) {
 	key = path.Join(b.prefix, key)
 	sum := sha256.Sum256(data)
 	object := Object{URL: Scheme + "://" + b.name + "/" + key, SHA256: hex.EncodeToString(sum[:]), SizeBytes: int64(len(data))}
-	err := b.config.Retry.do(ctx, func() error {
+	err := retry.do(ctx, func() error {
 		err := b.put(ctx, key, data, &blob.WriterOptions{
 			ContentType: contentType,
 			Metadata:    map[string]string{"sha256": object.SHA256},

@@ -52,9 +52,11 @@ func open(t *testing.T, config Config) *Bucket {
 
 // reach configures a bucket of the server.
 func reach(t *testing.T, s *s3server.Server, url string) Config {
-	return Config{URL: url, Endpoint: s.URL, PathStyle: true, CredentialsDir: secret(t, goodSecret()),
-		Retry: Retry{First: time.Millisecond, Budget: time.Minute}}
+	return Config{URL: url, Endpoint: s.URL, PathStyle: true, CredentialsDir: secret(t, goodSecret())}
 }
+
+// patient tries for longer than any test lasts.
+func patient() Retry { return Retry{First: time.Millisecond, Until: time.Now().Add(time.Hour)} }
 
 // picture is larger than the part in which the library would send an upload.
 var picture = bytes.Repeat([]byte("picture "), 1<<20)
@@ -65,7 +67,7 @@ func TestPut(t *testing.T) {
 	sum := sha256.Sum256(picture)
 	want := Object{URL: "s3://pictures/team-a/studio/apple/0.png", SHA256: hex.EncodeToString(sum[:]), SizeBytes: int64(len(picture))}
 	for range 2 { // A second attempt finds or leaves the same.
-		got, err := b.Put(t.Context(), "studio/apple/0.png", "image/png", picture)
+		got, err := b.Put(t.Context(), "studio/apple/0.png", "image/png", picture, patient())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +107,7 @@ func TestFaultsPass(t *testing.T) {
 				return n < 3 && fault(w, r, n)
 			})
 			b := open(t, reach(t, s, "s3://pictures"))
-			if _, err := b.Put(t.Context(), "0.png", "image/png", picture); err != nil {
+			if _, err := b.Put(t.Context(), "0.png", "image/png", picture, patient()); err != nil {
 				t.Fatal(err)
 			}
 			if data, err := s.Object("pictures", "0.png"); err != nil || !bytes.Equal(data, picture) {
@@ -143,7 +145,7 @@ func TestFaultsStay(t *testing.T) {
 			}
 			s.SetFault(test.fault)
 			before := s.Puts()
-			_, err := open(t, config).Put(t.Context(), "a/0.png", "image/png", picture[:100])
+			_, err := open(t, config).Put(t.Context(), "a/0.png", "image/png", picture[:100], patient())
 			e, ok := errors.AsType[*Error](err)
 			if !ok || e.Code != test.code || e.Temporary {
 				t.Fatalf("error is %v; want %s", err, test.code)
@@ -166,8 +168,9 @@ func TestFaultsStay(t *testing.T) {
 // TestNobodyAnswers is a store that is down for longer than it is waited for.
 func TestNobodyAnswers(t *testing.T) {
 	config := Config{URL: "s3://pictures", Endpoint: "http://127.0.0.1:1", PathStyle: true,
-		CredentialsDir: secret(t, goodSecret()), Retry: Retry{First: time.Millisecond, Budget: 20 * time.Millisecond}}
-	_, err := open(t, config).Put(t.Context(), "0.png", "image/png", nil)
+		CredentialsDir: secret(t, goodSecret())}
+	retry := Retry{First: time.Millisecond, Until: time.Now().Add(20 * time.Millisecond)}
+	_, err := open(t, config).Put(t.Context(), "0.png", "image/png", nil, retry)
 	if !isTemporary(err) || !strings.Contains(err.Error(), "http://127.0.0.1:1 gave no answer") {
 		t.Errorf("error is %v", err)
 	}

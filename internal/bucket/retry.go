@@ -15,19 +15,18 @@ const maxWait = 30 * time.Second
 type Retry struct {
 	// First is the wait after the first try; it doubles with each, up to half a minute.
 	First time.Duration
-	// Budget is how long after the first try another one may begin.
-	Budget time.Duration
+	// Until is when no other try begins any more; the zero value is one try only.
+	Until time.Time
 }
 
-// do tries until it works, the error will stay, or the budget does not allow the next wait.
+// do tries until it works, the error will stay, or the next try would be too late.
 func (r Retry) do(ctx context.Context, try func() error) error {
-	begin := time.Now()
 	for wait := r.First; ; wait = min(2*wait, maxWait) {
 		err := try()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if err == nil || !isTemporary(err) || time.Since(begin)+wait > r.Budget {
+		if err == nil || !isTemporary(err) || time.Now().Add(wait).After(r.Until) {
 			return err
 		}
 		timer := time.NewTimer(wait)

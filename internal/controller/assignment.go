@@ -17,7 +17,7 @@ import (
 // default, else the API's constant; sizes and the scheduler fall back to the model's own,
 // which only the runner can read. With a picture to begin with, it is the size of that which
 // counts and not the model's. The job's seed must be recorded already.
-func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt int32) v1alpha1.Assignment {
+func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, store *v1alpha1.OutputStore, attempt int32) v1alpha1.Assignment {
 	spec, defaults := job.Spec, ptr.Deref(model.Spec.Defaults, v1alpha1.ModelDefaults{})
 	if spec.Image != nil {
 		defaults.Width, defaults.Height = nil, nil
@@ -50,6 +50,8 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, attempt i
 		Scheduler:           resolve("", spec.Scheduler, defaults.Scheduler),
 		Eta:                 ptr.Deref(spec.Eta, 0),
 		Images:              ptr.Deref(spec.Images, v1alpha1.DefaultImages),
+		Store:               store,
+		SaveSeconds:         ptr.Deref(ptr.Deref(spec.StageDeadlines, v1alpha1.StageDeadlines{}).SaveSeconds, v1alpha1.DefaultSaveSeconds),
 		OutputDirectory:     outputDirectory(job),
 		OutputFormat:        outputFormat(job),
 		PrecomputeEmbedding: ptr.Deref(spec.PrecomputeEmbedding, false),
@@ -111,6 +113,35 @@ func outputDirectory(job *v1alpha1.GenerationJob) string {
 		directory = *output.Directory
 	}
 	return path.Join(job.Namespace, directory)
+}
+
+// storeOf returns the store of the pool that the job writes to, nil for the outputs volume.
+// It is false where the job names one that the pool does not have.
+func storeOf(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) (store *v1alpha1.OutputStore, found bool) {
+	name := storeName(job, pool)
+	if name == "" {
+		return nil, true
+	}
+	for i := range pool.Spec.Stores {
+		if pool.Spec.Stores[i].Name == name {
+			return pool.Spec.Stores[i].DeepCopy(), true
+		}
+	}
+	return nil, false
+}
+
+// storeName is the job's choice, else the pool's, else empty.
+func storeName(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) string {
+	if output := job.Spec.Output; output != nil && output.Store != nil {
+		return *output.Store
+	}
+	return ptr.Deref(pool.Spec.DefaultStore, "")
+}
+
+// hasStore reports whether the pool has the store that the job names.
+func hasStore(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) bool {
+	_, found := storeOf(job, pool)
+	return found
 }
 
 func outputFormat(job *v1alpha1.GenerationJob) v1alpha1.ImageFormat {

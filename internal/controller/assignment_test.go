@@ -34,6 +34,7 @@ func TestNewAssignment(t *testing.T) {
 	}{
 		"nothing said": {
 			want: v1alpha1.Assignment{
+				SaveSeconds:  600,
 				PromptSyntax: v1alpha1.PromptSyntaxCompel, Steps: 30, GuidanceScale: 7.5, GeneratorDevice: v1alpha1.GeneratorCPU,
 				Images: 1, OutputDirectory: "studio/apple-01234567", OutputFormat: v1alpha1.ImageFormatPNG,
 			},
@@ -41,6 +42,7 @@ func TestNewAssignment(t *testing.T) {
 		"the model's defaults": {
 			defaults: &defaults,
 			want: v1alpha1.Assignment{
+				SaveSeconds:  600,
 				PromptSyntax: v1alpha1.PromptSyntaxPlain, ClipSkip: 1, Steps: 20, GuidanceScale: 5, GuidanceRescale: 0.7,
 				GeneratorDevice: v1alpha1.GeneratorCPU, Width: 512, Height: 768, Scheduler: v1alpha1.SchedulerUniPCMultistep,
 				Images: 1, OutputDirectory: "studio/apple-01234567", OutputFormat: v1alpha1.ImageFormatPNG,
@@ -50,6 +52,7 @@ func TestNewAssignment(t *testing.T) {
 			change:   func(spec *v1alpha1.GenerationJobSpec) { *spec = everything },
 			defaults: &defaults,
 			want: v1alpha1.Assignment{
+				SaveSeconds:    600,
 				NegativePrompt: "blurry", PromptSyntax: v1alpha1.PromptSyntaxCompel, Image: everything.Image, Strength: 0.5,
 				Steps: 4, GuidanceScale: 3, GeneratorDevice: v1alpha1.GeneratorCUDA, Width: 64, Height: 128,
 				Scheduler: v1alpha1.SchedulerDDIM, Eta: 0.3, Images: 2, OutputDirectory: "studio/album", OutputFormat: v1alpha1.ImageFormatWebP,
@@ -59,6 +62,7 @@ func TestNewAssignment(t *testing.T) {
 			change:   func(spec *v1alpha1.GenerationJobSpec) { spec.Image = everything.Image },
 			defaults: &v1alpha1.ModelDefaults{Width: ptr.To[int32](512), Height: ptr.To[int32](768)},
 			want: v1alpha1.Assignment{
+				SaveSeconds:  600,
 				PromptSyntax: v1alpha1.PromptSyntaxCompel, Image: everything.Image, Strength: v1alpha1.DefaultStrength, Steps: 30,
 				GuidanceScale: 7.5, GeneratorDevice: v1alpha1.GeneratorCPU,
 				Images: 1, OutputDirectory: "studio/apple-01234567", OutputFormat: v1alpha1.ImageFormatPNG,
@@ -72,7 +76,7 @@ func TestNewAssignment(t *testing.T) {
 				c.change(&job.Spec)
 			}
 			c.want.UID, c.want.JobNamespace, c.want.JobName, c.want.Attempt, c.want.Prompt, c.want.Seed = job.UID, job.Namespace, job.Name, 3, "a red apple", 42
-			got := newAssignment(job, &v1alpha1.Model{Spec: v1alpha1.ModelSpec{Defaults: c.defaults}}, 3)
+			got := newAssignment(job, &v1alpha1.Model{Spec: v1alpha1.ModelSpec{Defaults: c.defaults}}, nil, 3)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("want (-), got (+):\n%s", diff)
 			}

@@ -342,6 +342,8 @@ func (d *jobDecision) obstacle() (reason, message string) {
 		return v1alpha1.ReasonNotAllowedByPool, fmt.Sprintf("no RunnerPool %q in namespace %q allows jobs from namespace %q", pool, key.Namespace, d.job.Namespace)
 	case d.pool == nil:
 		return v1alpha1.ReasonPoolNotFound, fmt.Sprintf("there is no RunnerPool %q in namespace %q", pool, key.Namespace)
+	case !hasStore(d.job, d.pool):
+		return v1alpha1.ReasonStoreNotFound, fmt.Sprintf("spec.output.store: RunnerPool %q has no store %q", pool, storeName(d.job, d.pool))
 	case ptr.Deref(d.pool.Spec.Suspend, false):
 		return v1alpha1.ReasonPoolSuspended, fmt.Sprintf("RunnerPool %q is suspended", pool)
 	case foreign:

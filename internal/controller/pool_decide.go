@@ -180,7 +180,7 @@ func (d *poolDecision) wait() {
 		job := &d.jobs[i]
 		model := d.models[modelKey(job)]
 		priority, classKnown := d.priorities.of(job)
-		if model == nil || !classKnown || !d.allowed[job.Namespace] || len(d.holdings[job.UID]) > 0 || !mayBegin(job, d.now) {
+		if model == nil || !classKnown || !d.allowed[job.Namespace] || !hasStore(job, d.pool) || len(d.holdings[job.UID]) > 0 || !mayBegin(job, d.now) {
 			d.recheckAtRetry(job)
 			continue
 		}
@@ -258,7 +258,8 @@ func (d *poolDecision) slots() int {
 func (d *poolDecision) give(m *member, job *v1alpha1.GenerationJob) {
 	model := d.models[modelKey(job)]
 	takes := loadFor(m.model(), scheduledModel(model))
-	assignment := newAssignment(job, model, job.Status.Attempt+1)
+	store, _ := storeOf(job, d.pool) // It has it, as else the job would wait.
+	assignment := newAssignment(job, model, store, job.Status.Attempt+1)
 	assignment.BindTime = new(metav1.NewMicroTime(d.now))
 	m.assignments = append(slices.Clone(m.assignments), assignment)
 	at := slices.IndexFunc(d.plan.changes, func(c change) bool { return c.member == m })

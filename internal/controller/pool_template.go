@@ -52,6 +52,7 @@ func runnerTemplate(pool *v1alpha1.RunnerPool, image string) (*corev1.PodTemplat
 	}
 	fillPod(&template.Spec)
 	fillContainer(runnerContainerOf(&template.Spec), image)
+	mountStores(&template.Spec, pool.Spec.Stores)
 	template.Labels = merged(template.Labels, runnerLabels(pool.Name))
 	hash, err := hashTemplate(template)
 	if err != nil {

@@ -35,6 +35,8 @@ type Config struct {
 	Credentials fetch.Credentials
 	// OutputsDir is where the outputs volume is mounted.
 	OutputsDir string
+	// StoresDir has a directory with credentials for each store that has some.
+	StoresDir string
 	// Version of this runner.
 	Version string
 	// StartTime of the process.
@@ -105,6 +107,7 @@ func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clk
 			modelsDir:  config.ModelsDir,
 			store:      &store{cache: config.Cache, credentials: config.Credentials},
 			outputsDir: config.OutputsDir,
+			storesDir:  config.StoresDir,
 		},
 		observed: make(chan *v1alpha1.Runner),
 		ends:     make(chan end, 1),

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"path"
 	"runtime/debug"
+	"time"
 
 	"k8s.io/utils/clock"
 
@@ -41,6 +42,7 @@ type bench struct {
 	modelsDir  string
 	store      *store
 	outputsDir string
+	storesDir  string
 }
 
 // work is one attempt at one assignment.
@@ -73,6 +75,11 @@ func (w *work) run(ctx context.Context) (outputs []v1alpha1.Output, err error) {
 
 // draw takes the assignment from Initializing, which was reported before, to files.
 func (w *work) draw(ctx context.Context) ([]v1alpha1.Output, error) {
+	to, err := w.openPlace(ctx)
+	if err != nil {
+		return nil, failed(v1alpha1.ReasonSaveFailed, err)
+	}
+	defer to.close()
 	if err := w.prepare(ctx); err != nil {
 		return nil, err
 	}
@@ -83,7 +90,7 @@ func (w *work) draw(ctx context.Context) ([]v1alpha1.Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.save(ctx, pictures)
+	return w.save(ctx, to, pictures)
 }
 
 // computeEmbedding passes the placeholder's warning on to the user.
@@ -134,18 +141,19 @@ func (w *work) step(done, total int) {
 	w.edit(soon, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { stepped(r, done, total) })
 }
 
-// save writes the pictures as files.
-func (w *work) save(ctx context.Context, pictures []pipeline.Picture) ([]v1alpha1.Output, error) {
+// save writes the pictures.
+func (w *work) save(ctx context.Context, to place, pictures []pipeline.Picture) ([]v1alpha1.Output, error) {
 	if err := w.enter(ctx, v1alpha1.PhaseSaving, v1alpha1.ProgressSaving, nil); err != nil {
 		return nil, err
 	}
 	defer w.metrics.stage(v1alpha1.PhaseSaving, w.clock)()
+	until := w.saveUntil()
 	outputs := make([]v1alpha1.Output, 0, len(pictures))
 	for _, picture := range pictures {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		output, err := w.saveOne(picture)
+		output, err := w.saveOne(ctx, to, picture, until)
 		if err != nil {
 			return nil, failed(v1alpha1.ReasonSaveFailed, err)
 		}
@@ -156,14 +164,14 @@ func (w *work) save(ctx context.Context, pictures []pipeline.Picture) ([]v1alpha
 
 // saveOne writes one picture. The same picture gives the same file, so that a second
 // attempt finds its own work and not another's.
-func (w *work) saveOne(picture pipeline.Picture) (v1alpha1.Output, error) {
+func (w *work) saveOne(ctx context.Context, to place, picture pipeline.Picture, until time.Time) (v1alpha1.Output, error) {
 	format := artifact.Format(w.assignment.OutputFormat)
 	encoded, err := artifact.Encode(format, picture.Image, picture.Parameters)
 	if err != nil {
 		return v1alpha1.Output{}, err
 	}
 	name := path.Join(w.assignment.OutputDirectory, fmt.Sprint(picture.Index)+format.Extension())
-	file, err := artifact.Save(w.outputsDir, name, encoded)
+	file, url, err := to.put(ctx, name, format, encoded, until)
 	if err != nil {
 		return v1alpha1.Output{}, err
 	}
@@ -173,6 +181,7 @@ func (w *work) saveOne(picture pipeline.Picture) (v1alpha1.Output, error) {
 		Seed:            picture.Seed,
 		GeneratorDevice: w.assignment.GeneratorDevice,
 		Path:            file.Path,
+		URL:             url,
 		SHA256:          file.SHA256,
 		SizeBytes:       file.SizeBytes,
 		Width:           int32(size.X),

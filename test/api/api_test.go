@@ -149,6 +149,10 @@ func TestRefusals(t *testing.T) {
 		{"RunnerPool", spec("allowedNamespaces: {from: Some}"), []string{"spec.allowedNamespaces.from", `supported values: "Same", "All", "Selector"`}},
 		{"RunnerPool", spec("allowedNamespaces: {from: Selector}"), []string{"spec.allowedNamespaces.selector", "must be set where from is Selector"}},
 		{"RunnerPool", spec("allowedNamespaces: {from: All, selector: {}}"), []string{"spec.allowedNamespaces.selector", "and nowhere else"}},
+		{"RunnerPool", spec("defaultStore: pictures"), []string{"spec.defaultStore", "must be the name of one of spec.stores"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'pictures'}]"), []string{"spec.stores[0].url", "such as s3://pictures/team-a"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 's3://pictures/a/../b'}]"), []string{"spec.stores[0].url", "such as s3://pictures/team-a"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 's3://pictures', endpoint: 'https://me:secret@minio.example'}]"), []string{"spec.stores[0].endpoint", "without a name or password"}},
 		{"RunnerPool", spec("template: [1]"), []string{"spec.template", "must be of type object"}},
 	}
 	for _, tt := range tests {

@@ -1,0 +1,60 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package controller
+
+import (
+	"path"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/atelier-dev/atelier/api/v1alpha1"
+)
+
+// How the runner finds a directory with the credentials of each store.
+const (
+	storesVolume = "stores"
+	storesPath   = "/var/run/secrets/atelier/stores"
+	storesEnv    = "STORES_DIR"
+)
+
+// storeFileMode lets the runner read the files, whose group is the pod's fsGroup.
+const storeFileMode int32 = 0o440
+
+// storeKeys are the keys of a Secret that the runner gets to see.
+var storeKeys = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+
+// mountStores gives the runner's container, and no other, the credentials of the pool's
+// stores. As files they are in no object but their Secret, and follow it when it is renewed.
+// A pod starts without a Secret that is missing: the runner says so to the jobs that want
+// the store.
+func mountStores(spec *corev1.PodSpec, stores []v1alpha1.OutputStore) {
+	var sources []corev1.VolumeProjection
+	for _, store := range stores {
+		if store.SecretRef != nil {
+			sources = append(sources, projectStore(store))
+		}
+	}
+	if len(sources) == 0 {
+		return
+	}
+	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: storesVolume, VolumeSource: corev1.VolumeSource{
+		Projected: &corev1.ProjectedVolumeSource{Sources: sources, DefaultMode: new(storeFileMode)},
+	}})
+	runner := runnerContainerOf(spec)
+	runner.Env = append(runner.Env, corev1.EnvVar{Name: storesEnv, Value: storesPath})
+	runner.VolumeMounts = append(runner.VolumeMounts, corev1.VolumeMount{Name: storesVolume, MountPath: storesPath, ReadOnly: true})
+}
+
+// projectStore puts the credentials of a store into a folder of its name.
+func projectStore(store v1alpha1.OutputStore) corev1.VolumeProjection {
+	items := make([]corev1.KeyToPath, len(storeKeys))
+	for i, key := range storeKeys {
+		items[i] = corev1.KeyToPath{Key: key, Path: path.Join(store.Name, key)}
+	}
+	return corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+		LocalObjectReference: corev1.LocalObjectReference{Name: store.SecretRef.Name},
+		Items:                items,
+		Optional:             new(true),
+	}}
+}

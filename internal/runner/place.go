@@ -1,0 +1,78 @@
+// Copyright The Atelier Authors.
+// SPDX-License-Identifier: Apache-2.0
+
+package runner
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/atelier-dev/atelier/internal/artifact"
+	"github.com/atelier-dev/atelier/internal/bucket"
+)
+
+// saveRetryWait is the wait after a store failed for the first time.
+const saveRetryWait = time.Second
+
+// place is where pictures are written: the same name and bytes give the same file, however
+// often, and no one sees a part of one.
+type place interface {
+	// put writes one file. It may try again until the given time. url is empty where the
+	// path says everything.
+	put(ctx context.Context, name string, format artifact.Format, data []byte, until time.Time) (file artifact.File, url string, err error)
+	close()
+}
+
+// openPlace finds out where the assignment's pictures go, and before any work is done
+// whether there are credentials for that.
+func (w *work) openPlace(ctx context.Context) (place, error) {
+	store := w.assignment.Store
+	if store == nil {
+		return volume(w.outputsDir), nil
+	}
+	config := bucket.Config{URL: store.URL, Endpoint: store.Endpoint, Region: store.Region, PathStyle: store.PathStyle}
+	if store.SecretRef != nil {
+		if w.storesDir == "" {
+			return nil, fmt.Errorf("store %q: this runner has no credentials for stores; it was started before the pool's store had secretRef", store.Name)
+		}
+		config.CredentialsDir = filepath.Join(w.storesDir, store.Name)
+	}
+	b, err := bucket.Open(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("store %q: %w", store.Name, err)
+	}
+	return inBucket{b}, nil
+}
+
+// saveUntil is when the last try to write to a store may begin. It leaves a part of the
+// time that the job has for saving, so that what keeps the store from answering is reported
+// and not just that time ran out.
+func (w *work) saveUntil() time.Time {
+	return time.Now().Add(time.Duration(w.assignment.SaveSeconds) * time.Second * 3 / 4)
+}
+
+// volume is the directory of the outputs volume.
+type volume string
+
+func (v volume) put(_ context.Context, name string, _ artifact.Format, data []byte, _ time.Time) (artifact.File, string, error) {
+	file, err := artifact.Save(string(v), name, data)
+	return file, "", err
+}
+
+func (volume) close() {}
+
+// inBucket is a store.
+type inBucket struct{ *bucket.Bucket }
+
+func (b inBucket) put(ctx context.Context, name string, format artifact.Format, data []byte, until time.Time) (artifact.File, string, error) {
+	if !filepath.IsLocal(name) {
+		return artifact.File{}, "", fmt.Errorf("saving %q: the key must stay below the store's URL", name)
+	}
+	object, err := b.Put(ctx, name, "image/"+strings.ToLower(string(format)), data, bucket.Retry{First: saveRetryWait, Until: until})
+	return artifact.File{Path: name, SHA256: object.SHA256, SizeBytes: object.SizeBytes}, object.URL, err
+}
+
+func (b inBucket) close() { _ = b.Close() } // All that was written is there already.
