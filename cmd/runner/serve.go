@@ -33,7 +33,9 @@ const (
 	runnerNameEnv   = "RUNNER_NAME"
 	podUIDEnv       = "POD_UID"
 	podNamespaceEnv = "POD_NAMESPACE"
-	storesDirEnv    = "STORES_DIR"
+	// prepareGraphsEnv is set by a pool's template to spare it repeating all arguments.
+	prepareGraphsEnv = "PREPARE_GRAPHS"
+	storesDirEnv     = "STORES_DIR"
 )
 
 // serveOptions are what serve is told by flags and environment.
@@ -43,7 +45,9 @@ type serveOptions struct {
 	podUID    string
 	listen    string
 	cache     cacheOptions
-	config    runner.Config
+	// prepareGraphs has graphs kept as ONNX Runtime prepared them.
+	prepareGraphs bool
+	config        runner.Config
 }
 
 func newServeCommand() *cobra.Command {
@@ -69,6 +73,8 @@ the first job needs it.`,
 	flags.StringVar(&o.listen, "listen", ":8080", "address for /healthz, /readyz and /metrics")
 	flags.StringVar(&o.config.ModelsDir, "models-dir", "/models", "directory of the models volume")
 	o.cache.add(flags, "")
+	flags.BoolVar(&o.prepareGraphs, "prepare-graphs", os.Getenv(prepareGraphsEnv) == "true",
+		"keep graphs in the cache as ONNX Runtime prepared them for this processor (default $"+prepareGraphsEnv+")")
 	flags.StringVar(&o.config.OutputsDir, "outputs-dir", "/outputs", "directory of the outputs volume")
 	flags.StringVar(&o.config.StoresDir, "stores-dir", os.Getenv(storesDirEnv), "directory with a directory for the credentials of each store (default $"+storesDirEnv+")")
 	flags.DurationVar(&o.config.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "time to stop and report in when told to end; less than the pod's grace period")
@@ -95,6 +101,9 @@ func (o *serveOptions) complete() error {
 	if err != nil {
 		return err
 	}
+	if o.prepareGraphs && cache == nil {
+		return fmt.Errorf("--prepare-graphs or %s: graphs are kept in the cache, so --cache-dir or %s must name one", prepareGraphsEnv, cacheDirEnv)
+	}
 	o.config.Cache, o.config.Credentials = cache, fetch.Credentials{File: o.cache.registry}
 	o.config.PodUID = types.UID(o.podUID)
 	o.config.Version = version.Version
@@ -117,7 +126,7 @@ func serve(ctx context.Context, o serveOptions) error {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	options := ort.Options{Log: log}
-	if o.config.Cache != nil {
+	if o.prepareGraphs {
 		options.Graphs = o.config.Cache
 	}
 	networks := pipeline.New(ort.New(options))

@@ -30,6 +30,19 @@ func TestServeSaysWhatIsMissing(t *testing.T) {
 	}
 }
 
+func TestPreparedGraphsNeedACache(t *testing.T) {
+	t.Setenv(runnerNameEnv, "default-0")
+	t.Setenv(podUIDEnv, "uid")
+	t.Setenv(podNamespaceEnv, "studio")
+	t.Setenv(cacheDirEnv, "")
+	t.Setenv(prepareGraphsEnv, "true")
+	command := newServeCommand()
+	command.SetArgs(nil)
+	if err := command.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), cacheDirEnv) {
+		t.Errorf("error %v does not name %s", err, cacheDirEnv)
+	}
+}
+
 func TestProcessStart(t *testing.T) {
 	if age := time.Since(processStart()); age <= 0 || age > time.Hour {
 		t.Errorf("this process started %s ago", age)
