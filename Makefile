@@ -52,6 +52,16 @@ test-chaos: cluster-binaries ## Run the long tests and print their figures. SEED
 	ATELIER_OBJECTS=10000 ATELIER_SEED=$(SEED) go test -timeout 60m ./test/e2e -ginkgo.label-filter=chaos -ginkgo.v -ginkgo.no-color
 	ATELIER_JOBS=$(CHAOS_JOBS) ATELIER_SEED=$(SEED) go test -count=1 -timeout 60m -v ./test/chaos | grep -v '^=== '
 
+# The programs of a real node, for test-e2e.
+KUBELET_DIR := bin/kubelet
+KUBELET_NODE := $(addprefix $(KUBELET_DIR)/,kubelet containerd containerd-shim-runc-v2 ctr runc cni/ptp cni/host-local cni/loopback pause)
+
+.PHONY: test-e2e
+test-e2e: cluster-binaries $(KUBELET_NODE) ## Run manager and runners under a real kubelet and containerd. Needs root, Linux, cgroup v1 and libseccomp-dev. RUN=^TestPodEvicted
+	@$(MAKE) dist/install.yaml CONFIG=config/default IMG=localhost/atelier-manager:e2e RUNNER_IMG=localhost/atelier-runner:e2e
+	ATELIER_POD_TESTS='$(RUN)' ATELIER_KUBELET=$(CURDIR)/$(KUBELET_DIR) ONNXRUNTIME_LIB=$${ONNXRUNTIME_LIB:-$(CURDIR)/$(ONNXRUNTIME_DIR)/libonnxruntime.so} \
+		go test -count=1 -timeout 30m -v ./test/kubelet | grep -v '^=== '
+
 # Of what the long tests draw; they print it.
 SEED ?= $(shell date +%s)
 # How many jobs run while processes are killed.
@@ -101,6 +111,28 @@ s3server: bin/versitygw ## Build the S3 server that tests write to, from its Go 
 
 bin/versitygw: hack/s3server/go.mod
 	@$(call timed,the S3 server of the tests (once; about a minute on 2 cores),CGO_ENABLED=0 go -C hack/s3server build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw)
+
+$(KUBELET_DIR)/kubelet: hack/controlplane/kubernetes/go.mod
+	@$(call timed,kubelet $(K8S_VERSION),CGO_ENABLED=0 go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kubelet)
+
+$(KUBELET_DIR)/containerd $(KUBELET_DIR)/containerd-shim-runc-v2 $(KUBELET_DIR)/ctr: hack/kubelet/containerd/go.mod
+	@$(call timed,$(@F),CGO_ENABLED=0 go -C hack/kubelet/containerd build -trimpath -tags "no_btrfs no_devmapper no_zfs" -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/$(@F))
+
+# Filtering system calls needs the C library.
+$(KUBELET_DIR)/runc: hack/kubelet/runc/go.mod
+	@pkg-config --exists libseccomp || { echo "runc needs libseccomp: install libseccomp-dev and pkg-config" >&2; exit 1; }
+	@$(call timed,runc,CGO_ENABLED=1 go -C hack/kubelet/runc build -trimpath -tags seccomp -ldflags '-s -w' -o $(CURDIR)/$@ github.com/opencontainers/runc)
+
+cni = CGO_ENABLED=0 go -C hack/kubelet/cni build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containernetworking/plugins/plugins/$(1)/$(@F)
+
+$(KUBELET_DIR)/cni/ptp $(KUBELET_DIR)/cni/loopback: hack/kubelet/cni/go.mod
+	@$(call timed,the network plugin $(@F),$(call cni,main))
+
+$(KUBELET_DIR)/cni/host-local: hack/kubelet/cni/go.mod
+	@$(call timed,the network plugin $(@F),$(call cni,ipam))
+
+$(KUBELET_DIR)/pause: test/kubelet/pause/main.go
+	@$(call timed,the pause program,CGO_ENABLED=0 go build $(GO_LDFLAGS) -o $@ ./test/kubelet/pause)
 
 # timed says what is built, builds it and says how long that took.
 timed = echo "building $(1)"; start=$$(date +%s); mkdir -p $(@D) && $(2) && echo "built $@ in $$(( $$(date +%s) - start )) s"

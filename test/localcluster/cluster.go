@@ -33,8 +33,10 @@ type Options struct {
 	// Root is the repository's top directory. Without it the one around the working
 	// directory.
 	Root string
-	// Nodes to start with. Without any there is one, named node-1, with one GPU.
+	// Nodes to start with. Nil is one, named node-1, with one GPU; empty is none.
 	Nodes []NodeOptions
+	// APIServerPort is where the API server listens. Without it on a free port.
+	APIServerPort int
 	// Images that nodes can run, by name. Without any those of this repository, see Images.
 	Images map[string]processnode.Image
 	// ExtraArgs for components of the control plane.
@@ -94,7 +96,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 	}
 	c := &Cluster{
 		options: options, dir: dir, nodes: map[string]*processnode.Node{},
-		plane: &controlPlane{dir: dir, binaries: found, extra: options.ExtraArgs},
+		plane: &controlPlane{dir: dir, binaries: found, extra: options.ExtraArgs, port: options.APIServerPort},
 	}
 	if err := c.start(ctx); err != nil {
 		return nil, errors.Join(err, c.Stop())
@@ -108,7 +110,7 @@ func (o *Options) complete() (err error) {
 			return err
 		}
 	}
-	if len(o.Nodes) == 0 {
+	if o.Nodes == nil {
 		o.Nodes = []NodeOptions{{Name: "node-1", GPUs: 1}}
 	}
 	if o.Images == nil {
@@ -216,7 +218,7 @@ func (c *Cluster) nodeConfig(options NodeOptions) (processnode.Config, error) {
 		Name: options.Name, Labels: options.Labels, GPUs: options.GPUs, Backoff: options.Backoff,
 		Images: c.options.Images, Dir: filepath.Join(c.dir, "nodes", options.Name),
 		REST: config, APIServerHost: "127.0.0.1", APIServerPort: strconv.Itoa(c.plane.port),
-		ServingCertificate: serving, ClientCAs: c.plane.authority.pool(), ClientName: kubeletClientUser,
+		ServingCertificate: serving, ClientCAs: c.plane.authority.pool(), ClientName: KubeletClientUser,
 		Log: c.options.Log.With("node", options.Name),
 	}, nil
 }

@@ -19,7 +19,7 @@ import (
 	. "github.com/onsi/gomega"
 	"k8s.io/client-go/rest"
 
-	"github.com/atelier-dev/atelier/test/localcluster/internal/child"
+	"github.com/atelier-dev/atelier/test/internal/child"
 )
 
 // childCommand makes the test binary start a cluster and wait to be killed.

@@ -23,8 +23,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
-	"github.com/atelier-dev/atelier/test/localcluster/internal/child"
-	"github.com/atelier-dev/atelier/test/localcluster/internal/ports"
+	"github.com/atelier-dev/atelier/test/internal/child"
+	"github.com/atelier-dev/atelier/test/internal/ports"
 )
 
 // How often a component is asked whether it is ready, and for how long. A machine that
@@ -43,14 +43,18 @@ const apiServer = "kube-apiserver"
 // serviceRange is where Services get their addresses from. Nothing routes them here.
 const serviceRange = "10.0.0.0/24"
 
+// ServiceAddress is the first of the range: that of the Service "kubernetes", which is the
+// API server for pods. Its certificate names it.
+const ServiceAddress = "10.0.0.1"
+
 // Identities that the API server's authorizers know.
 const (
 	adminUser             = "atelier-local-admin"
 	adminGroup            = "system:masters"
 	controllerManagerUser = "system:kube-controller-manager"
 	schedulerUser         = "system:kube-scheduler"
-	// kubeletClientUser is the API server when it asks a node for logs.
-	kubeletClientUser = "kube-apiserver-kubelet-client"
+	// KubeletClientUser is the API server when it asks a node for logs.
+	KubeletClientUser = "kube-apiserver-kubelet-client"
 )
 
 // controlPlane is etcd and the three Kubernetes components as child processes.
@@ -111,8 +115,10 @@ func (c *controlPlane) writeFiles() error {
 	if c.authority, err = newAuthority(); err != nil {
 		return err
 	}
-	if c.port, err = c.ports.Take(); err != nil {
-		return err
+	if c.port == 0 {
+		if c.port, err = c.ports.Take(); err != nil {
+			return err
+		}
 	}
 	if err := os.WriteFile(c.path("ca.crt"), c.authority.pem, 0o600); err != nil {
 		return err
@@ -139,7 +145,7 @@ func (c *controlPlane) writeFiles() error {
 // writeServerPairs makes what the API server serves with, signs service account tokens
 // with and shows to nodes.
 func (c *controlPlane) writeServerPairs() error {
-	server, err := c.authority.server([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv4(10, 0, 0, 1)},
+	server, err := c.authority.server([]net.IP{net.IPv4(127, 0, 0, 1), net.ParseIP(ServiceAddress)},
 		"kube-apiserver", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc")
 	if err != nil {
 		return err
@@ -147,7 +153,7 @@ func (c *controlPlane) writeServerPairs() error {
 	if err := server.write(c.dir, "apiserver"); err != nil {
 		return err
 	}
-	kubelet, err := c.authority.client(kubeletClientUser)
+	kubelet, err := c.authority.client(KubeletClientUser)
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,16 @@ const installTimeout = 2 * time.Minute
 // Install applies a kustomize directory of the repository, such as config/default, as
 // its administrator does on a real cluster, and waits until every Deployment is Available.
 func (c *Cluster) Install(ctx context.Context, directory string) error {
-	if _, err := c.KubectlOutput(ctx, "apply", "--server-side", "-k", filepath.Join(c.options.Root, directory)); err != nil {
+	return c.install(ctx, "-k", directory)
+}
+
+// InstallFile is Install with a manifest, such as dist/install.yaml.
+func (c *Cluster) InstallFile(ctx context.Context, manifest string) error {
+	return c.install(ctx, "-f", manifest)
+}
+
+func (c *Cluster) install(ctx context.Context, flag, path string) error {
+	if _, err := c.KubectlOutput(ctx, "apply", "--server-side", flag, filepath.Join(c.options.Root, path)); err != nil {
 		return err
 	}
 	client, err := kubernetes.NewForConfig(c.config)
@@ -43,7 +52,7 @@ func (c *Cluster) Install(ctx context.Context, directory string) error {
 		return len(waiting) == 0, nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s is installed, but %s is not Available: %w", directory, strings.Join(waiting, ", "), err)
+		return fmt.Errorf("%s is installed, but %s is not Available: %w", path, strings.Join(waiting, ", "), err)
 	}
 	return nil
 }

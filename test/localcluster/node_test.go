@@ -23,7 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/kubernetes"
 
-	"github.com/atelier-dev/atelier/test/localcluster/internal/child"
+	"github.com/atelier-dev/atelier/test/internal/child"
 )
 
 const sleepForever = "exec sleep 1000"

@@ -22,7 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/atelier-dev/atelier/internal/incluster"
-	"github.com/atelier-dev/atelier/test/localcluster/internal/child"
+	"github.com/atelier-dev/atelier/test/internal/child"
 )
 
 // startError is the exit code of a container whose program could not be started.

@@ -16,7 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	utilexec "k8s.io/utils/exec"
 
-	"github.com/atelier-dev/atelier/test/localcluster/internal/ports"
+	"github.com/atelier-dev/atelier/test/internal/ports"
 )
 
 // outputDelay bounds how long the output of a command is read after it has ended.

@@ -54,7 +54,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 
-	"github.com/atelier-dev/atelier/test/localcluster/internal/ports"
+	"github.com/atelier-dev/atelier/test/internal/ports"
 )
 
 // Config says what a node is.

@@ -16,7 +16,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
-	"github.com/atelier-dev/atelier/test/localcluster/internal/ports"
+	"github.com/atelier-dev/atelier/test/internal/ports"
 )
 
 // eagerPeriod is how often a container that has not started yet, or was never ready, is

@@ -7,4 +7,5 @@ package child
 
 import "syscall"
 
-func sysProcAttr() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+// bind has the process lead a group of its own.
+func bind(attr *syscall.SysProcAttr) { attr.Setpgid = true }

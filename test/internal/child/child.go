@@ -24,7 +24,10 @@ type Process struct {
 // Start starts cmd. Where the system can do that (Linux), the process is killed when
 // this one ends, however that happens.
 func Start(cmd *exec.Cmd) (*Process, error) {
-	cmd.SysProcAttr = sysProcAttr()
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	bind(cmd.SysProcAttr)
 	result := make(chan error)
 	starter() <- func() { result <- cmd.Start() }
 	if err := <-result; err != nil {
