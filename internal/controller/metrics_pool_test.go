@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/schedule"
 )
 
@@ -83,5 +84,19 @@ func TestWhatItTakesToLoadAModel(t *testing.T) {
 		if got := loadFor(tt.has, tt.needs); got != tt.want {
 			t.Errorf("from %v to %v takes %s, want %s", tt.has, tt.needs, got, tt.want)
 		}
+	}
+}
+
+func TestWhyModelsAreNotHadIsALabel(t *testing.T) {
+	for _, reason := range []string{
+		v1alpha1.ReasonModelPullFailed, v1alpha1.ReasonModelVerifyFailed, v1alpha1.ReasonCacheFull,
+		v1alpha1.ReasonModelInvalid, v1alpha1.ReasonModelTooLarge, v1alpha1.ReasonModelLoadFailed,
+	} {
+		if got := knownReason(reason); got != reason {
+			t.Errorf("%s is counted as %s", reason, got)
+		}
+	}
+	if got := knownReason("MadeUp"); got != "Other" {
+		t.Errorf("a reason that nobody knows is counted as %s", got)
 	}
 }
