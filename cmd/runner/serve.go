@@ -130,7 +130,9 @@ func serve(ctx context.Context, o serveOptions) error {
 		options.Graphs = o.config.Cache
 	}
 	networks := pipeline.New(ort.New(options))
-	go networks.Prepare(ctx)
+	if o.prepareGraphs {
+		go networks.Prepare(ctx)
+	}
 	agent := runner.New(o.config, client, networks, runner.NewMetrics(registry), clock.RealClock{}, log)
 
 	listener, err := net.Listen("tcp", o.listen)

@@ -99,7 +99,8 @@ func (r *PoolReconciler) delete(ctx context.Context, object client.Object) error
 
 // assignAll writes the assignments of all Runners that change, several at a time: what a
 // runner gets was decided, so that the order of the writes does not matter, and hundreds of
-// runners are not to wait for each other's. After an error no further write begins.
+// runners are not to wait for each other's. After an error no further write begins. One at a
+// time is on the caller's goroutine and in order, for tests that end the manager at a write.
 func (r *PoolReconciler) assignAll(ctx context.Context, changes []change, now time.Time) error {
 	if r.ConcurrentWrites <= 1 {
 		for _, c := range changes {

@@ -95,34 +95,29 @@ func (f *fleet) withRunner() []*member {
 
 // jobs is how many jobs the runner has, those included that it has not confirmed to have
 // let go of.
-func (m *member) jobs() int {
+func (m *member) jobs() int { return len(m.assignments) + len(m.unconfirmed()) }
+
+// slotsTaken is how many jobs the runner has to work on: those assigned, and those taken away
+// that it may be working on still. One that it has reported the end of and only has to let go
+// of takes no slot, so that the next job can come in the write that takes that one away.
+func (m *member) slotsTaken() int {
 	n := len(m.assignments)
-	if m.runner == nil {
-		return n
-	}
-	for _, report := range m.runner.Status.Assignments {
-		if !slices.ContainsFunc(m.assignments, func(a v1alpha1.Assignment) bool { return a.UID == report.UID }) {
+	for _, report := range m.unconfirmed() {
+		if !reportEnded(&report) {
 			n++
 		}
 	}
 	return n
 }
 
-// slotsTaken is how many jobs the runner has to work on: those assigned, and those taken away
-// that it may be working on still. One that it has reported the end of and only has to let go
-// of takes no slot, so that the next job can come in the write that takes that one away.
-func (m *member) slotsTaken() int {
-	n := m.jobs()
+// unconfirmed are the reports on jobs that the runner is to have no more.
+func (m *member) unconfirmed() []v1alpha1.AssignmentReport {
 	if m.runner == nil {
-		return n
+		return nil
 	}
-	for i := range m.runner.Status.Assignments {
-		report := &m.runner.Status.Assignments[i]
-		if reportEnded(report) && !slices.ContainsFunc(m.assignments, func(a v1alpha1.Assignment) bool { return a.UID == report.UID }) {
-			n--
-		}
-	}
-	return n
+	return slices.DeleteFunc(slices.Clone(m.runner.Status.Assignments), func(report v1alpha1.AssignmentReport) bool {
+		return slices.ContainsFunc(m.assignments, func(a v1alpha1.Assignment) bool { return a.UID == report.UID })
+	})
 }
 
 // reportEnded reports whether a runner says that nothing is left to do for an assignment.

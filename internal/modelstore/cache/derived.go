@@ -183,32 +183,40 @@ func (c *Cache) evictDerived(key string) (bool, error) {
 	return true, os.RemoveAll(c.stagingDir(key))
 }
 
+// derivedKeys are the keys of derived files, and those of attempts to make some that did not
+// end well.
+func (c *Cache) derivedKeys() (made, tried []string, err error) {
+	list, err := names(c.derived())
+	for _, name := range list {
+		if key, ok := strings.CutSuffix(name, triedSuffix); ok {
+			tried = append(tried, key)
+		} else {
+			made = append(made, name)
+		}
+	}
+	return made, tried, err
+}
+
 // derivedCandidates are the derived files that can be thrown away, by when they were used.
 func (c *Cache) derivedCandidates() ([]func() (bool, error), error) {
-	list, err := names(c.derived())
+	made, _, err := c.derivedKeys()
 	if err != nil {
 		return nil, err
 	}
 	var candidates []func() (bool, error)
-	for _, key := range c.byUse(list) {
-		if !strings.HasSuffix(key, triedSuffix) {
-			candidates = append(candidates, func() (bool, error) { return c.evictDerived(key) })
-		}
+	for _, key := range c.byUse(made) {
+		candidates = append(candidates, func() (bool, error) { return c.evictDerived(key) })
 	}
 	return candidates, nil
 }
 
 // forgetTries has what failed tried again. The caller has the global lock.
 func (c *Cache) forgetTries() error {
-	list, err := names(c.derived())
+	_, tried, err := c.derivedKeys()
 	if err != nil {
 		return err
 	}
-	for _, name := range list {
-		key, ok := strings.CutSuffix(name, triedSuffix)
-		if !ok {
-			continue
-		}
+	for _, key := range tried {
 		l, err := tryLock(c.lockFile(key), exclusive)
 		if err != nil {
 			return err
@@ -227,16 +235,13 @@ func (c *Cache) forgetTries() error {
 
 // measureDerived is how many bytes derived files take.
 func (c *Cache) measureDerived() (int64, error) {
-	list, err := names(c.derived())
+	made, _, err := c.derivedKeys()
 	if err != nil {
 		return 0, err
 	}
 	var size int64
-	for _, name := range list {
-		if strings.HasSuffix(name, triedSuffix) {
-			continue
-		}
-		files, err := sizes(c.derivedDir(name))
+	for _, key := range made {
+		files, err := sizes(c.derivedDir(key))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // Thrown away a moment ago.
 		}
