@@ -25,6 +25,7 @@ import (
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/controller"
+	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster"
 	"github.com/atelier-dev/atelier/test/localcluster/processnode"
 )
@@ -70,7 +71,7 @@ func newSite(t *testing.T, limit time.Duration, config string, backoff processno
 		s.nodes = append(s.nodes, localcluster.NodeOptions{Name: name, GPUs: 2, Backoff: backoff})
 	}
 	var err error
-	s.root, err = localcluster.RepositoryRoot()
+	s.root, err = repository.Root()
 	s.Expect(err).NotTo(HaveOccurred())
 	for _, program := range []string{"manager", "runner"} {
 		s.Expect(filepath.Join(s.root, "bin", program)).To(BeARegularFile(), "run `make build` first")

@@ -28,6 +28,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster"
 )
 
@@ -53,7 +54,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	SetDefaultEventuallyTimeout(60 * time.Second)
 	SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	var err error
-	root, err = localcluster.RepositoryRoot()
+	root, err = repository.Root()
 	Expect(err).NotTo(HaveOccurred())
 	for _, program := range []string{"manager", "runner"} {
 		Expect(filepath.Join(root, "bin", program)).To(BeARegularFile(), "run `make build` first")

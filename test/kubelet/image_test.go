@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -144,7 +145,7 @@ func (i image) layer() ([]byte, error) {
 	var buffer bytes.Buffer
 	archive := tar.NewWriter(&buffer)
 	made := map[string]bool{".": true}
-	for _, name := range sortedKeys(i.files) {
+	for _, name := range slices.Sorted(maps.Keys(i.files)) {
 		if err := addDirectories(archive, path.Dir(name), made); err != nil {
 			return nil, err
 		}
@@ -187,7 +188,7 @@ func writeArchive(file string, files map[string][]byte) (err error) {
 	}
 	defer func() { err = closeAfter(out, err) }()
 	archive := tar.NewWriter(out)
-	for _, name := range sortedKeys(files) {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
 		if err := addFile(archive, name, files[name], 0o644); err != nil {
 			return err
 		}
@@ -200,13 +201,4 @@ func closeAfter(c io.Closer, err error) error {
 		return closing
 	}
 	return err
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -24,6 +24,7 @@ import (
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/controller"
+	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster"
 )
 
@@ -54,7 +55,7 @@ func suite(m *testing.M) int {
 
 func startCluster(ctx context.Context) error {
 	var err error
-	if root, err = localcluster.RepositoryRoot(); err != nil {
+	if root, err = repository.Root(); err != nil {
 		return err
 	}
 	begin := time.Now()

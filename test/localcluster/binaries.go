@@ -4,7 +4,6 @@
 package localcluster
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -61,21 +60,4 @@ func findExecutable(dirs []string, name string) string {
 		}
 	}
 	return ""
-}
-
-// RepositoryRoot is the nearest directory, from the working directory upwards, with a
-// go.mod: tests run in their package's directory.
-func RepositoryRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", err
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			return "", errors.New("no go.mod in the working directory or above: run this inside the repository")
-		}
-	}
 }

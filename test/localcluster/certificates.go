@@ -85,6 +85,15 @@ func (a *authority) server(ips []net.IP, names ...string) (pair, error) {
 	return a.sign(template)
 }
 
+// node gives a node its identity, and what it serves with at its address.
+func (a *authority) node(name string, address net.IP) (client, server pair, err error) {
+	if client, err = a.client("system:node:"+name, "system:nodes"); err != nil {
+		return pair{}, pair{}, err
+	}
+	server, err = a.server([]net.IP{address}, name)
+	return client, server, err
+}
+
 func (a *authority) sign(template *x509.Certificate) (pair, error) {
 	name := template.Subject.CommonName
 	key, encoded, err := newKey()

@@ -25,6 +25,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster/processnode"
 )
 
@@ -106,7 +107,7 @@ func Start(ctx context.Context, options Options) (*Cluster, error) {
 
 func (o *Options) complete() (err error) {
 	if o.Root == "" {
-		if o.Root, err = RepositoryRoot(); err != nil {
+		if o.Root, err = repository.Root(); err != nil {
 			return err
 		}
 	}
@@ -199,11 +200,7 @@ func (c *Cluster) EtcdURL() string { return c.plane.etcdURL }
 
 // nodeConfig gives a node its identity and what it needs to reach the API server.
 func (c *Cluster) nodeConfig(options NodeOptions) (processnode.Config, error) {
-	client, err := c.plane.authority.client("system:node:"+options.Name, "system:nodes")
-	if err != nil {
-		return processnode.Config{}, err
-	}
-	server, err := c.plane.authority.server([]net.IP{net.IPv4(127, 0, 0, 1)}, options.Name)
+	client, server, err := c.plane.authority.node(options.Name, net.IPv4(127, 0, 0, 1))
 	if err != nil {
 		return processnode.Config{}, err
 	}

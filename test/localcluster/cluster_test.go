@@ -20,6 +20,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/atelier-dev/atelier/test/internal/child"
+	"github.com/atelier-dev/atelier/test/internal/repository"
 )
 
 // childCommand makes the test binary start a cluster and wait to be killed.
@@ -147,7 +148,7 @@ func TestMissingBinariesAreNamed(t *testing.T) {
 
 func TestBinariesAreTakenFromTheAssetsFirst(t *testing.T) {
 	g := NewWithT(t)
-	root, err := RepositoryRoot()
+	root, err := repository.Root()
 	g.Expect(err).NotTo(HaveOccurred())
 	assets := t.TempDir()
 	t.Setenv(assetsEnv, assets)

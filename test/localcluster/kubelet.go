@@ -22,11 +22,7 @@ const (
 // with the node's identity, what it serves with at its address, and the authority by which it
 // knows the API server.
 func (c *Cluster) WriteKubeletFiles(dir, node string, address net.IP) error {
-	client, err := c.plane.authority.client("system:node:"+node, "system:nodes")
-	if err != nil {
-		return err
-	}
-	server, err := c.plane.authority.server([]net.IP{address}, node)
+	client, server, err := c.plane.authority.node(node, address)
 	if err != nil {
 		return err
 	}

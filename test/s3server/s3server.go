@@ -21,6 +21,9 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/atelier-dev/atelier/test/internal/ports"
+	"github.com/atelier-dev/atelier/test/internal/repository"
 )
 
 // The credentials of the server's only account.
@@ -28,6 +31,9 @@ const (
 	AccessKeyID     = "atelier"
 	SecretAccessKey = "atelier-test-only"
 )
+
+// free are the ports for servers.
+var free ports.Pool
 
 // startTimeout is for machines that build and test other things at the same time.
 const startTimeout = time.Minute
@@ -111,13 +117,16 @@ func (s *Server) run(t testing.TB) (address string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if address, err = freeAddress(); err != nil {
+	port, err := free.Take()
+	if err != nil {
 		return "", err
 	}
+	address = ports.Address(port)
 	var output strings.Builder
 	command := exec.Command(program, "--quiet", "--port", address, "posix", "--sidecar", t.TempDir(), s.root)
 	command.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKeyID, "ROOT_SECRET_KEY="+SecretAccessKey)
 	command.Stdout, command.Stderr = io.Discard, &output
+	// Not by package child, whose goroutine stays: those who call count what they leave.
 	if err := command.Start(); err != nil {
 		return "", err
 	}
@@ -142,22 +151,13 @@ func (s *Server) run(t testing.TB) (address string, err error) {
 
 // find gives the program that `make s3server` builds.
 func find() (string, error) {
-	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	root, err := repository.Root()
 	if err != nil {
 		return "", err
 	}
-	program := filepath.Join(strings.TrimSpace(string(root)), "bin", "versitygw")
+	program := filepath.Join(root, "bin", "versitygw")
 	if _, err := os.Stat(program); err != nil {
 		return "", fmt.Errorf("run `make s3server` first: %w", err)
 	}
 	return program, nil
-}
-
-// freeAddress is one on loopback that nobody listens on.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return listener.Addr().String(), listener.Close()
 }

@@ -28,6 +28,7 @@ import (
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
+	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster"
 )
 
@@ -72,7 +73,7 @@ func main() {
 func measure(ctx context.Context, o options, out io.Writer) (err error) {
 	ctrl.SetLogger(klog.NewKlogr())
 	klog.SetSlogLogger(slog.New(slog.DiscardHandler))
-	root, err := localcluster.RepositoryRoot()
+	root, err := repository.Root()
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -155,36 +156,19 @@ func cancelOn(cancel context.CancelCauseFunc, err error) {
 	}
 }
 
-// createAll calls create for each of count things, from several goroutines.
+// createAll calls create for each of count things, several at a time, at a rate a second
+// unless that is zero.
 func createAll(ctx context.Context, count, rate int, create func(i int) error) error {
-	turns := make(chan int)
-	errs := make(chan error, creators)
-	for range creators {
-		go func() {
-			var first error
-			for i := range turns {
-				if err := create(i); err != nil && first == nil {
-					first = err
-				}
-			}
-			errs <- first
-		}()
-	}
+	var group errgroup.Group
+	group.SetLimit(creators)
 	start := time.Now()
 	for i := range count {
 		if rate > 0 {
 			sleepUntil(ctx, start.Add(time.Duration(i)*time.Second/time.Duration(rate)))
 		}
-		turns <- i
+		group.Go(func() error { return create(i) })
 	}
-	close(turns)
-	var first error
-	for range creators {
-		if err := <-errs; err != nil {
-			first = err
-		}
-	}
-	return first
+	return group.Wait()
 }
 
 func sleepUntil(ctx context.Context, at time.Time) {

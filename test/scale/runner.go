@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"image"
 	"log/slog"
 	"path/filepath"
@@ -14,26 +13,18 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/ort"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 	"github.com/atelier-dev/atelier/internal/runner"
+	"github.com/atelier-dev/atelier/test/testenv"
 )
 
 // runAgent is the process of a runner's pod: its agent with a pipeline that sleeps.
 func (s *site) runAgent(ctx context.Context, pod *corev1.Pod) {
-	config := s.cluster.Config()
-	config.Impersonate = rest.ImpersonationConfig{
-		UserName: fmt.Sprintf("system:serviceaccount:%s:%s", pod.Namespace, pod.Spec.ServiceAccountName),
-		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + pod.Namespace, "system:authenticated"},
-		Extra: map[string][]string{
-			"authentication.kubernetes.io/pod-name": {pod.Name},
-			"authentication.kubernetes.io/pod-uid":  {string(pod.UID)},
-		},
-	}
+	config := testenv.AsPod(s.cluster.Config(), pod.Namespace, pod.Name, string(pod.UID), pod.Spec.ServiceAccountName)
 	api, err := runner.NewClient(config, pod.Namespace, pod.Name)
 	if err != nil {
 		s.nodes.complain(pod, err)

@@ -8,6 +8,7 @@ package specgen
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -146,7 +147,7 @@ func (d *drawer) object(path string, schema *Schema) any {
 		}
 		return object
 	}
-	for _, name := range sortedKeys(schema.Properties) {
+	for _, name := range slices.Sorted(maps.Keys(schema.Properties)) {
 		property, required := schema.Properties[name], slices.Contains(schema.Required, name)
 		switch at := path + "." + name; {
 		case required && d.chance(d.options.FaultRate):
@@ -183,15 +184,6 @@ func (d *drawer) array(path string, schema *Schema) any {
 // regular expression or a format, or of two types.
 func drawable(schema *Schema) bool {
 	return schema.Pattern == "" && !schema.XIntOrString && (schema.Type != typeString || schema.Format == "")
-}
-
-func sortedKeys[T any](m map[string]T) []string {
-	keys := make([]string, 0, len(m))
-	for key := range m {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 // word returns a short random word of lower-case letters.

@@ -4,6 +4,7 @@
 package specgen
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -119,7 +120,7 @@ func (d *drawer) wrongType(right string) []any {
 	}
 	delete(values, right)
 	list := make([]any, 0, len(values))
-	for _, name := range sortedKeys(values) {
+	for _, name := range slices.Sorted(maps.Keys(values)) {
 		list = append(list, values[name])
 	}
 	return list

@@ -15,6 +15,8 @@ import (
 
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/atelier-dev/atelier/test/internal/repository"
 )
 
 // assetsEnv names the directory of etcd, kube-apiserver and kubectl.
@@ -40,7 +42,7 @@ type Environment struct {
 
 // Start starts the API server. Stop must be called, also after an error.
 func Start() (*Environment, error) {
-	root, err := repositoryRoot()
+	root, err := repository.Root()
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +106,18 @@ func (e *Environment) Kubectl(args ...string) (string, error) {
 // ServiceAccount returns the configuration of a client that acts as a service account.
 // Extra is what a token bound to an object carries besides, such as its pod's name.
 func (e *Environment) ServiceAccount(namespace, name string, extra map[string][]string) *rest.Config {
-	config := rest.CopyConfig(e.Config)
+	return AsServiceAccount(e.Config, namespace, name, extra)
+}
+
+// Pod returns the configuration of a client that has the token of a pod's own service
+// account.
+func (e *Environment) Pod(namespace, name, uid, serviceAccount string) *rest.Config {
+	return AsPod(e.Config, namespace, name, uid, serviceAccount)
+}
+
+// AsServiceAccount is Environment.ServiceAccount for any cluster's administrator.
+func AsServiceAccount(admin *rest.Config, namespace, name string, extra map[string][]string) *rest.Config {
+	config := rest.CopyConfig(admin)
 	config.Impersonate = rest.ImpersonationConfig{
 		UserName: fmt.Sprintf("system:serviceaccount:%s:%s", namespace, name),
 		Groups:   []string{"system:serviceaccounts", "system:serviceaccounts:" + namespace, "system:authenticated"},
@@ -113,26 +126,10 @@ func (e *Environment) ServiceAccount(namespace, name string, extra map[string][]
 	return config
 }
 
-// Pod returns the configuration of a client that has the token of a pod's own service
-// account.
-func (e *Environment) Pod(namespace, name, uid, serviceAccount string) *rest.Config {
-	return e.ServiceAccount(namespace, serviceAccount, map[string][]string{
+// AsPod is Environment.Pod for any cluster's administrator.
+func AsPod(admin *rest.Config, namespace, name, uid, serviceAccount string) *rest.Config {
+	return AsServiceAccount(admin, namespace, serviceAccount, map[string][]string{
 		"authentication.kubernetes.io/pod-name": {name},
 		"authentication.kubernetes.io/pod-uid":  {uid},
 	})
-}
-
-// repositoryRoot is the directory of go.mod, at or above the working directory.
-func repositoryRoot() (string, error) {
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, missing := os.Stat(filepath.Join(dir, "go.mod")); missing == nil {
-			return dir, nil
-		}
-		if dir == filepath.Dir(dir) {
-			err = errors.New("no go.mod at or above the working directory")
-		}
-		dir = filepath.Dir(dir)
-	}
-	return "", err
 }

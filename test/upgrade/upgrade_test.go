@@ -29,6 +29,7 @@ import (
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/controller"
+	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster"
 )
 
@@ -105,7 +106,7 @@ func newUpgrade(t *testing.T) *upgrade {
 	u.SetDefaultEventuallyTimeout(2 * time.Minute)
 	u.SetDefaultEventuallyPollingInterval(50 * time.Millisecond)
 	var err error
-	u.root, err = localcluster.RepositoryRoot()
+	u.root, err = repository.Root()
 	u.Expect(err).NotTo(HaveOccurred())
 	u.cluster, err = localcluster.Start(ctx, localcluster.Options{Root: u.root, Nodes: []localcluster.NodeOptions{{Name: "system"}}})
 	u.Expect(err).NotTo(HaveOccurred())

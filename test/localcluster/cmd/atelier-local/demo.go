@@ -24,7 +24,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
-	"github.com/atelier-dev/atelier/test/localcluster"
+	"github.com/atelier-dev/atelier/test/internal/repository"
 )
 
 // demoOptions are what a person may change about the demo's job. Empty means as in the
@@ -53,7 +53,7 @@ func newDemoCommand() *cobra.Command {
 // demo draws one picture on a cluster of its own.
 func demo(ctx context.Context, o demoOptions) error {
 	out := newConsole(os.Stdout)
-	root, err := localcluster.RepositoryRoot()
+	root, err := repository.Root()
 	if err != nil {
 		return err
 	}

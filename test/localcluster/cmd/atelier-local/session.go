@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster"
 )
 
@@ -44,7 +45,7 @@ type session struct {
 
 // startSession starts a cluster, installs Atelier, and gives the sample pool its volumes.
 func startSession(ctx context.Context, out *console, gpus int) (*session, error) {
-	root, err := localcluster.RepositoryRoot()
+	root, err := repository.Root()
 	if err != nil {
 		return nil, err
 	}
