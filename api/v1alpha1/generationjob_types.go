@@ -350,6 +350,8 @@ type GenerationJobStatus struct {
 
 // RunnerBinding names the runner of an attempt. The truth about binding is the
 // assignment in the Runner's spec; this is derived from it.
+//
+// +structType=atomic
 type RunnerBinding struct {
 	// Name of the Runner and of its pod.
 	// +required

@@ -13,6 +13,9 @@
 //	RunnerPool     user        manager
 //	Runner         manager     the runner pod
 //
+// What a half's one writer writes as a whole is a +structType=atomic: an object's
+// managedFields, half of its bytes otherwise, then list that and not each of its fields.
+//
 // +kubebuilder:object:generate=true
 // +groupName=generation.atelier.dev
 package v1alpha1

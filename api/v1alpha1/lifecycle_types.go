@@ -51,6 +51,8 @@ type StageDeadlines struct {
 }
 
 // Stage is a phase with its times.
+//
+// +structType=atomic
 type Stage struct {
 	// Phase that the stage is.
 	// +required

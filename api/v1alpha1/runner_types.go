@@ -31,6 +31,8 @@ type RunnerSpec struct {
 
 // Assignment is one job for one runner, with everything resolved: a runner reads no
 // other object.
+//
+// +structType=atomic
 type Assignment struct {
 	// UID of the GenerationJob.
 	// +required
@@ -150,6 +152,8 @@ type Assignment struct {
 }
 
 // AssignedModel is a Model as an assignment carries it.
+//
+// +structType=atomic
 type AssignedModel struct {
 	// Name of the Model object.
 	// +required
@@ -247,6 +251,8 @@ type RunnerStatus struct {
 }
 
 // RunnerDevice says what a runner computes on, and why.
+//
+// +structType=atomic
 type RunnerDevice struct {
 	// Type of the device.
 	// +required
@@ -259,6 +265,8 @@ type RunnerDevice struct {
 }
 
 // LoadedModel names the model that a pipeline has loaded.
+//
+// +structType=atomic
 type LoadedModel struct {
 	// Name of the Model object.
 	// +required
@@ -292,6 +300,8 @@ type LoadedModel struct {
 }
 
 // AssignmentReport is what a runner says of one assignment.
+//
+// +structType=atomic
 type AssignmentReport struct {
 	// UID of the GenerationJob.
 	// +required

@@ -139,6 +139,8 @@ const (
 )
 
 // Output is one picture that was written.
+//
+// +structType=atomic
 type Output struct {
 	// Index of the picture in its job, from 0.
 	// +required
