@@ -20,9 +20,6 @@ import (
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 )
 
-// progressInterval is the least time between two writes that carry nothing but progress.
-const progressInterval = time.Second
-
 // Config of an Agent.
 type Config struct {
 	// PodUID of the pod that this process runs in. Only a Runner that names it is ours.

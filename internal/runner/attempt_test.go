@@ -29,11 +29,11 @@ func TestWorkBeginsOnlyWhenItsReportIsWritten(t *testing.T) {
 	runner.UID, runner.ResourceVersion = "runner", "2"
 	agent.observe(runner)
 	g.Expect(agent.current).NotTo(BeNil())
-	agent.ledger.accepted(earlier, "3")
+	agent.ledger.accepted(earlier, 0, "3")
 	agent.written()
 	g.Expect(agent.current.begun).To(BeFalse())
 
-	agent.ledger.accepted(base(agent.ledger), "4")
+	agent.ledger.accepted(base(agent.ledger), 0, "4")
 	agent.written()
 	g.Expect(agent.current.begun).To(BeTrue())
 	agent.cancel(context.Canceled)

@@ -15,7 +15,7 @@ import (
 
 // ledger holds what the status of the Runner is to say. Everyone edits it here; the
 // writer carries it to the API server. An edit is either urgent, and is written at once,
-// or rides along with the next urgent one or after progressInterval, whichever is first.
+// or rides along with the next urgent one or after the interval, whichever is first.
 type ledger struct {
 	clock clock.Clock
 	// wrote has an element after a write succeeded, for one reader.
@@ -32,6 +32,8 @@ type ledger struct {
 	// newest that the API server has.
 	version, urgent, written int64
 	writtenAt                time.Time
+	// interval is the least time from there to a write of nothing but progress.
+	interval time.Duration
 	// changed is closed and replaced when anything above changes.
 	changed chan struct{}
 }
@@ -175,6 +177,21 @@ func (l *ledger) next(ctx context.Context) (page, error) {
 	}
 }
 
+// The least time between two writes that carry nothing but progress. It grows with the time
+// that a write takes, so that runners in their hundreds take little from an API server that
+// has too much to do already.
+const (
+	progressInterval    = time.Second
+	maxProgressInterval = 10 * time.Second
+	// progressShare is how many times longer than a write it takes no other follows it.
+	progressShare = 20
+)
+
+// intervalAfter is the least time from a write that took so long to the next progress.
+func intervalAfter(took time.Duration) time.Duration {
+	return min(max(progressInterval, progressShare*took), maxProgressInterval)
+}
+
 // never is longer than any process lives.
 const never = 100 * 365 * 24 * time.Hour
 
@@ -186,18 +203,19 @@ func (l *ledger) peek() (due page, delay time.Duration, changed <-chan struct{})
 	switch {
 	case l.held || l.resourceVersion == "" || l.written >= l.version:
 		return page{}, never, l.changed
-	case l.written >= l.urgent && l.clock.Since(l.writtenAt) < progressInterval:
-		return page{}, progressInterval - l.clock.Since(l.writtenAt), l.changed
+	case l.written >= l.urgent && l.clock.Since(l.writtenAt) < l.interval:
+		return page{}, l.interval - l.clock.Since(l.writtenAt), l.changed
 	default:
 		return page{version: l.version, resourceVersion: l.resourceVersion, status: l.status.DeepCopy()}, 0, l.changed
 	}
 }
 
-// accepted says that the API server has a page and what version the Runner has now.
-func (l *ledger) accepted(p page, resourceVersion string) {
+// accepted says that the API server has a page, how long it took over it and what version
+// the Runner has now.
+func (l *ledger) accepted(p page, took time.Duration, resourceVersion string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.written, l.writtenAt = p.version, l.clock.Now()
+	l.written, l.writtenAt, l.interval = p.version, l.clock.Now(), intervalAfter(took)
 	if l.resourceVersion == p.resourceVersion {
 		l.resourceVersion = resourceVersion
 	}

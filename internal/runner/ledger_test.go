@@ -37,7 +37,7 @@ func writes(t *testing.T, l *ledger) <-chan int64 {
 			if err != nil {
 				return
 			}
-			l.accepted(p, p.resourceVersion+"0")
+			l.accepted(p, 0, p.resourceVersion+"0")
 			pages <- p.version
 		}
 	}()
@@ -70,6 +70,30 @@ func TestLedgerWritesUrgentEditsAtOnceAndOthersAfterTheInterval(t *testing.T) {
 	g.Expect(l.idle()).To(BeTrue())
 }
 
+// A thousand runners that report each second would keep several processors of the API server
+// busy. One that is slow already is asked less.
+func TestProgressGivesWayToASlowAPIServer(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0:                      time.Second,
+		50 * time.Millisecond:  time.Second,
+		200 * time.Millisecond: 4 * time.Second,
+		time.Minute:            10 * time.Second,
+	} {
+		l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), v1alpha1.RunnerStatus{})
+		l.edit(now, nothing)
+		l.attach(version("1", 0))
+		l.accepted(base(l), took, "2")
+		l.edit(soon, nothing)
+		if _, delay, _ := l.peek(); delay != want {
+			t.Errorf("after a write of %v progress waits %v, want %v", took, delay, want)
+		}
+		l.edit(now, nothing)
+		if _, delay, _ := l.peek(); delay != 0 {
+			t.Errorf("after a write of %v a phase waits %v", took, delay)
+		}
+	}
+}
+
 func TestLedgerWritesOnlyAgainstTheVersionItWasDecidedOn(t *testing.T) {
 	g := NewWithT(t)
 	l := newLedger(clocktesting.NewFakeClock(time.Unix(1000, 0)), v1alpha1.RunnerStatus{})
@@ -83,11 +107,11 @@ func TestLedgerWritesOnlyAgainstTheVersionItWasDecidedOn(t *testing.T) {
 	g.Expect(l.read().ObservedGeneration).To(BeEquivalentTo(2))
 	l.attach(version("10", 2))
 	g.Expect(base(l).resourceVersion).To(Equal("12"), "an old event must not take it back")
-	l.accepted(old, "10")
+	l.accepted(old, 0, "10")
 	l.edit(now, nothing)
 	g.Expect(base(l).resourceVersion).To(Equal("12"), "nor may an old answer")
 	l.edit(now, nothing)
-	l.accepted(base(l), "13")
+	l.accepted(base(l), 0, "13")
 	l.edit(now, nothing)
 	g.Expect(base(l).resourceVersion).To(Equal("13"))
 
@@ -117,7 +141,7 @@ func TestLedgerSync(t *testing.T) {
 	go func() { synced <- l.sync(t.Context()) }()
 	g.Consistently(synced, "50ms").ShouldNot(Receive())
 	l.attach(version("1", 0))
-	l.accepted(base(l), "2")
+	l.accepted(base(l), 0, "2")
 	g.Eventually(synced).Should(Receive(BeNil()))
 
 	l.edit(now, nothing)

@@ -60,10 +60,11 @@ func (w *writer) run(ctx context.Context) {
 // write tries once. A refusal for the Runner having changed is answered by reading it:
 // the agent decides on the new one before the status is written to it.
 func (w *writer) write(ctx context.Context, page page) error {
+	begin := w.clock.Now()
 	runner, err := w.client.patchStatus(ctx, page.resourceVersion, page.status)
 	switch {
 	case err == nil:
-		w.ledger.accepted(page, runner.ResourceVersion)
+		w.ledger.accepted(page, w.clock.Since(begin), runner.ResourceVersion)
 	case apierrors.IsConflict(err), apierrors.IsNotFound(err):
 		w.refresh(ctx)
 	}
