@@ -27,6 +27,12 @@ type RunnerSpec struct {
 	// +listMapKey=uid
 	// +kubebuilder:validation:MaxItems=16
 	Assignments []Assignment `json:"assignments,omitempty"`
+
+	// Prefetch is a model that jobs wait for and that no runner of the pool has loaded: the
+	// runner brings it into its cache and into memory while it draws for the job that came
+	// in the same write. It is a hint, and nothing is reported of it.
+	// +optional
+	Prefetch *AssignedModel `json:"prefetch,omitempty"`
 }
 
 // Assignment is one job for one runner, with everything resolved: a runner reads no

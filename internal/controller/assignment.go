@@ -23,17 +23,11 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, store *v1
 		defaults.Width, defaults.Height = nil, nil
 	}
 	return v1alpha1.Assignment{
-		UID:          job.UID,
-		Attempt:      attempt,
-		JobNamespace: job.Namespace,
-		JobName:      job.Name,
-		Model: v1alpha1.AssignedModel{
-			Name:       model.Name,
-			UID:        model.UID,
-			Generation: model.Generation,
-			Source:     model.Spec.Source,
-			Digest:     modelDigest(model),
-		},
+		UID:                 job.UID,
+		Attempt:             attempt,
+		JobNamespace:        job.Namespace,
+		JobName:             job.Name,
+		Model:               assignedModel(model),
 		Prompt:              spec.Prompt,
 		NegativePrompt:      ptr.Deref(spec.NegativePrompt, ""),
 		PromptSyntax:        resolve(v1alpha1.PromptSyntaxCompel, spec.PromptSyntax, defaults.PromptSyntax),
@@ -55,6 +49,17 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, store *v1
 		OutputDirectory:     outputDirectory(job),
 		OutputFormat:        outputFormat(job),
 		PrecomputeEmbedding: ptr.Deref(spec.PrecomputeEmbedding, false),
+	}
+}
+
+// assignedModel is a model as it is now.
+func assignedModel(model *v1alpha1.Model) v1alpha1.AssignedModel {
+	return v1alpha1.AssignedModel{
+		Name:       model.Name,
+		UID:        model.UID,
+		Generation: model.Generation,
+		Source:     *model.Spec.Source.DeepCopy(),
+		Digest:     modelDigest(model),
 	}
 }
 

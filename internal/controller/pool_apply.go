@@ -136,7 +136,7 @@ func (r *PoolReconciler) assign(ctx context.Context, c change, now time.Time) er
 		}
 	}
 	runner := c.member.runner.DeepCopy()
-	runner.Spec.Assignments = c.member.assignments
+	runner.Spec.Assignments, runner.Spec.Prefetch = c.member.assignments, c.member.prefetch
 	if c.released {
 		metav1.SetMetaDataAnnotation(&runner.ObjectMeta, v1alpha1.AnnotationIdleSince, now.UTC().Format(time.RFC3339))
 	}

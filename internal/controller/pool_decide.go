@@ -91,6 +91,7 @@ func decidePool(view *poolView) *poolPlan {
 		d.wait()
 		d.retire()
 		d.bind()
+		d.prefetch()
 		d.scale()
 	}
 	d.plan.members, d.plan.leaving = d.fleet.members, d.fleet.leaving
@@ -171,7 +172,10 @@ func (d *poolDecision) bind() {
 		at := slices.IndexFunc(d.fleet.members, func(m *member) bool { return m.pod.Name == b.Runner })
 		d.give(d.fleet.members[at], d.jobByUID[b.Job])
 	}
-	d.plan.pending = len(d.queue) - len(bindings)
+	d.queue = slices.DeleteFunc(d.queue, func(job schedule.Job) bool {
+		return slices.ContainsFunc(bindings, func(b schedule.Binding) bool { return b.Job == job.UID })
+	})
+	d.plan.pending = len(d.queue)
 }
 
 // wait queues the jobs that could begin now.
@@ -221,7 +225,7 @@ func (d *poolDecision) freeRunners() []schedule.Runner {
 	var free []schedule.Runner
 	for _, m := range d.fleet.members {
 		if m.ready() && !m.retiring && !poolSuspended(d.pool) {
-			free = append(free, schedule.Runner{Name: m.pod.Name, Model: m.model(), Jobs: m.slotsTaken()})
+			free = append(free, m.forJobs())
 		}
 	}
 	return free

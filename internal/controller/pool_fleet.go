@@ -37,6 +37,8 @@ type member struct {
 	runner *v1alpha1.Runner
 	// assignments is what the Runner's spec should have.
 	assignments []v1alpha1.Assignment
+	// prefetch is what the Runner's spec should have; nil is none.
+	prefetch *v1alpha1.AssignedModel
 	// outdated means that the pod was made from an older template.
 	outdated bool
 	// drained says why the pod's node is being emptied; empty where it is not.
@@ -74,7 +76,7 @@ func newFleet(pool *v1alpha1.RunnerPool, pods []corev1.Pod, runners []v1alpha1.R
 	for i := range runners {
 		runner := &runners[i]
 		if m := living[runner.Name]; m != nil && m.pod.UID == runner.Spec.PodUID {
-			m.runner, m.assignments = runner, runner.Spec.Assignments
+			m.runner, m.assignments, m.prefetch = runner, runner.Spec.Assignments, runner.Spec.Prefetch
 		} else {
 			f.lost = append(f.lost, runner)
 		}
@@ -197,6 +199,15 @@ func (m *member) model() schedule.Model {
 		return schedule.Model{UID: loaded.UID, Generation: loaded.Generation}
 	}
 	return schedule.Model{}
+}
+
+// forJobs is the member as the decisions on jobs see it.
+func (m *member) forJobs() schedule.Runner {
+	r := schedule.Runner{Name: m.pod.Name, Model: m.model(), Jobs: m.slotsTaken()}
+	if m.prefetch != nil {
+		r.Prefetched = schedule.Model{UID: m.prefetch.UID, Generation: m.prefetch.Generation}
+	}
+	return r
 }
 
 // scheduledModel is a model as the scheduler sees it.

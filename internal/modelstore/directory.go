@@ -4,6 +4,7 @@
 package modelstore
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -80,17 +81,49 @@ func (d *Directory) within(name string) (string, error) {
 // Size is the size of all files of the model in bytes. A link counts as what it leads to.
 func (d *Directory) Size() (int64, error) {
 	var size int64
-	err := fs.WalkDir(d.root.FS(), filepath.ToSlash(d.folder), func(name string, _ fs.DirEntry, err error) error {
+	err := d.each(func(_ string, info fs.FileInfo) error {
+		size += info.Size()
+		return nil
+	})
+	return size, err
+}
+
+// Warm reads every file of the model once, so that the system has them in memory for as long
+// as it has nothing better to do with that. It ends with ctx.
+func (d *Directory) Warm(ctx context.Context) error {
+	buffer := make([]byte, 1<<20)
+	return d.each(func(name string, _ fs.FileInfo) error {
+		f, err := d.root.Open(name)
 		if err != nil {
 			return err
 		}
-		info, err := d.root.Stat(filepath.FromSlash(name))
-		if err == nil && info.Mode().IsRegular() {
-			size += info.Size()
+		defer func() { _ = f.Close() }() // Only read from.
+		for err == nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			_, err = f.Read(buffer)
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
 		}
 		return err
 	})
-	return size, err
+}
+
+// each visits every file of the model, by its name in root. A link is what it leads to.
+func (d *Directory) each(visit func(name string, info fs.FileInfo) error) error {
+	return fs.WalkDir(d.root.FS(), filepath.ToSlash(d.folder), func(name string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name = filepath.FromSlash(name)
+		info, err := d.root.Stat(name)
+		if err != nil || !info.Mode().IsRegular() {
+			return err
+		}
+		return visit(name, info)
+	})
 }
 
 // Close closes the directory; what was read from it stays good.

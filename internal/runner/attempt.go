@@ -36,7 +36,7 @@ func (a *Agent) take(assignment *v1alpha1.Assignment, reported int64) {
 	log := a.log.With("job", assignment.JobName, "jobNamespace", assignment.JobNamespace, "jobUID", assignment.UID, "attempt", assignment.Attempt)
 	log.Info("Assignment taken", "model", assignment.Model.Name)
 	ctx, cancel := context.WithCancelCause(context.Background())
-	w := &work{bench: a.bench, assignment: assignment.DeepCopy(), log: log}
+	w := &work{bench: a.bench, assignment: assignment.DeepCopy(), log: log, next: nextModel(&a.runner.Spec, assignment)}
 	if w.begin() {
 		reported = w.skipLoading()
 	}

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/modelstore"
@@ -33,6 +34,31 @@ func (s *store) remote(source v1alpha1.ModelSource) (fetch.Remote, error) {
 		return fetch.NewOCI(source.OCI.Reference, source.OCI.Insecure, s.credentials)
 	}
 	return fetch.NewHTTP(source.HTTP.URL, source.HTTP.SHA256, s.credentials)
+}
+
+// isPublished reports whether a model is to be fetched, and not on the models volume.
+func isPublished(source v1alpha1.ModelSource) bool { return source.OCI != nil || source.HTTP != nil }
+
+// progress is told how many of a model's bytes have arrived.
+type progress = func(done, total int64)
+
+// fetch takes a model into use, and fetches it where the cache does not have it. begin is
+// told first what is fetched, and how large it is.
+func (s *store) fetch(ctx context.Context, assigned *v1alpha1.AssignedModel, begin func(digest string, size int64) progress) (*cache.Model, error) {
+	if assigned.Digest != "" {
+		if m, err := s.cache.Use(ctx, assigned.Digest); m != nil || err != nil {
+			return m, err
+		}
+	}
+	remote, err := s.remote(assigned.Source)
+	if err != nil {
+		return nil, err
+	}
+	manifest, err := s.cache.Resolve(ctx, remote, assigned.Digest)
+	if err != nil {
+		return nil, err
+	}
+	return s.cache.Fetch(ctx, remote, manifest, begin(manifest.Digest, manifest.Size()))
 }
 
 // digest is that of the model in a directory of the cache; "" for any other directory.
@@ -71,7 +97,7 @@ func (s *store) keepOnly(dir string) {
 func (w *work) dir(assigned *v1alpha1.AssignedModel) (string, error) {
 	source := assigned.Source
 	switch {
-	case source.OCI == nil && source.HTTP == nil:
+	case !isPublished(source):
 		return modelstore.Resolve(w.modelsDir, source.Path)
 	case w.store.cache == nil:
 		return "", errNoCache
@@ -88,8 +114,7 @@ func (w *work) dir(assigned *v1alpha1.AssignedModel) (string, error) {
 // A cache that has room for one model only is emptied of the loaded one, which is about
 // to go anyway.
 func (w *work) deliver(ctx context.Context, model *pipeline.Model) error {
-	source := w.assignment.Model.Source
-	if source.OCI == nil && source.HTTP == nil {
+	if !isPublished(w.assignment.Model.Source) {
 		return nil
 	}
 	got, err := w.pull(ctx)
@@ -119,34 +144,22 @@ func (w *work) deliver(ctx context.Context, model *pipeline.Model) error {
 // it. What the source names is reported as soon as it is known, so that all other runners
 // use the same, and then how much of it has arrived.
 func (w *work) pull(ctx context.Context) (*cache.Model, error) {
-	assigned := &w.assignment.Model
-	if assigned.Digest != "" {
-		if m, err := w.store.cache.Use(ctx, assigned.Digest); m != nil || err != nil {
-			return m, err
+	report := func(when urgency, pull v1alpha1.ModelPull) {
+		w.edit(when, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { r.Pull = &pull })
+	}
+	var begun time.Time
+	m, err := w.store.fetch(ctx, &w.assignment.Model, func(digest string, size int64) progress {
+		w.log.Info("Fetching model", "model", w.assignment.Model.Name, "digest", digest, "bytes", size)
+		begun = w.clock.Now()
+		report(now, v1alpha1.ModelPull{Digest: digest, TotalBytes: size})
+		return func(done, total int64) {
+			report(soon, v1alpha1.ModelPull{Digest: digest, DoneBytes: done, TotalBytes: total})
 		}
+	})
+	if err == nil && !begun.IsZero() {
+		w.log.Info("Model fetched", "model", w.assignment.Model.Name, "seconds", w.clock.Since(begun).Seconds())
 	}
-	remote, err := w.store.remote(assigned.Source)
-	if err != nil {
-		return nil, err
-	}
-	manifest, err := w.store.cache.Resolve(ctx, remote, assigned.Digest)
-	if err != nil {
-		return nil, err
-	}
-	w.log.Info("Fetching model", "model", assigned.Name, "source", remote.String(), "digest", manifest.Digest, "bytes", manifest.Size())
-	begin := w.clock.Now()
-	report := func(when urgency, done, total int64) {
-		w.edit(when, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) {
-			r.Pull = &v1alpha1.ModelPull{Digest: manifest.Digest, DoneBytes: done, TotalBytes: total}
-		})
-	}
-	report(now, 0, manifest.Size())
-	m, err := w.store.cache.Fetch(ctx, remote, manifest, func(done, total int64) { report(soon, done, total) })
-	if err != nil {
-		return nil, err
-	}
-	w.log.Info("Model fetched", "model", assigned.Name, "seconds", w.clock.Since(begin).Seconds())
-	return m, nil
+	return m, err
 }
 
 // letGo lets the cache throw away what the pipeline does not have.

@@ -24,6 +24,7 @@ type Metrics struct {
 	assignments  *prometheus.CounterVec
 	stages       *prometheus.HistogramVec
 	loads        *prometheus.CounterVec
+	prefetches   *prometheus.CounterVec
 	writes       *prometheus.CounterVec
 	healthy      prometheus.Gauge
 	startToReady prometheus.Gauge
@@ -46,6 +47,10 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Name: "atelier_runner_model_loads_total",
 			Help: "Loads of a model that was not loaded yet, by result: loaded or failed.",
 		}, []string{"result"}),
+		prefetches: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "atelier_runner_model_prefetches_total",
+			Help: "Models brought to the cache and read before a job wanted them, by result: brought or failed. One that was cut short is not counted.",
+		}, []string{"result"}),
 		writes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "atelier_runner_status_writes_total",
 			Help: "Writes of the Runner's status, by result: written or failed. A failed one is tried again.",
@@ -59,7 +64,7 @@ func NewMetrics(registry prometheus.Registerer) *Metrics {
 			Help: "Time from the start of the process until it could take assignments.",
 		}),
 	}
-	registry.MustRegister(m.assignments, m.stages, m.loads, m.writes, m.healthy, m.startToReady)
+	registry.MustRegister(m.assignments, m.stages, m.loads, m.prefetches, m.writes, m.healthy, m.startToReady)
 	m.health(true)
 	return m
 }
@@ -73,6 +78,10 @@ func (m *Metrics) stage(stage v1alpha1.Phase, clk clock.PassiveClock) func() {
 func (m *Metrics) load(took time.Duration, err error) {
 	m.stages.WithLabelValues(string(v1alpha1.PhaseModelLoading)).Observe(took.Seconds())
 	m.loads.WithLabelValues(result(err, "loaded")).Inc()
+}
+
+func (m *Metrics) prefetched(err error) {
+	m.prefetches.WithLabelValues(result(err, "brought")).Inc()
 }
 
 func (m *Metrics) wrote(err error) { m.writes.WithLabelValues(result(err, "written")).Inc() }

@@ -54,6 +54,8 @@ type work struct {
 	health pipeline.Health
 	// warm means that the pipeline was healthy then, with the model loaded.
 	warm bool
+	// next is the model to prefetch meanwhile; nil for none.
+	next *v1alpha1.AssignedModel
 }
 
 // run does the work. The error is a *failure, or the cause of ctx once that is done.
@@ -113,6 +115,7 @@ func (w *work) generate(ctx context.Context) ([]pipeline.Picture, error) {
 		return nil, err
 	}
 	defer w.metrics.stage(v1alpha1.PhaseGenerating, w.clock)()
+	defer w.prefetch(ctx)()
 	request, err := w.request()
 	if err != nil {
 		return nil, failed(v1alpha1.ReasonGenerationFailed, err)

@@ -51,6 +51,8 @@ type Runner struct {
 	Name string
 	// Model is what the runner will have loaded when it comes to its next job.
 	Model Model
+	// Prefetched is what the runner brings into its cache; the zero value is nothing.
+	Prefetched Model
 	// Jobs is how many it has already.
 	Jobs int
 }
@@ -106,8 +108,9 @@ func withJobs(fleet []Runner, n int) []*Runner {
 }
 
 // match gives each of the jobs one of the free runners, of which there are enough: first
-// those that have the job's model loaded, then those that have none, then those whose model
-// no job of the rest needs, then the others. It records in the runners what they were given.
+// those that have the job's model loaded, then those that have brought it to their caches,
+// then those that have none, then those whose model no job of the rest needs, then the
+// others. It records in the runners what they were given.
 func match(turn []Job, free []*Runner, rest []Job) []Binding {
 	needed := map[Model]bool{}
 	for _, job := range rest {
@@ -128,6 +131,7 @@ func match(turn []Job, free []*Runner, rest []Job) []Binding {
 		}
 	}
 	give(func(job Job, r *Runner) bool { return r.Model == job.Model })
+	give(func(job Job, r *Runner) bool { return r.Prefetched == job.Model })
 	give(func(_ Job, r *Runner) bool { return r.Model == Model{} })
 	give(func(_ Job, r *Runner) bool { return !needed[r.Model] })
 	give(func(Job, *Runner) bool { return true })
