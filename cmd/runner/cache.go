@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -208,16 +209,9 @@ has it. A file that has changed is named, and the exit code is 1.`,
 			if err != nil {
 				return err
 			}
-			digest, err := digestOf(c, args[0])
+			m, err := cached(command.Context(), c, args[0])
 			if err != nil {
 				return err
-			}
-			m, err := c.Use(command.Context(), digest)
-			if err != nil {
-				return err
-			}
-			if m == nil {
-				return fmt.Errorf("%s: is not in the cache, or not whole any more; pull it again", args[0])
 			}
 			defer m.Release()
 			if err := m.Verify(); err != nil {
@@ -229,6 +223,19 @@ has it. A file that has changed is named, and the exit code is 1.`,
 	}
 	o.add(command.Flags(), userCache())
 	return command
+}
+
+// cached takes a model of the cache into use that someone names.
+func cached(ctx context.Context, c *cache.Cache, name string) (*cache.Model, error) {
+	digest, err := digestOf(c, name)
+	if err != nil {
+		return nil, err
+	}
+	m, err := c.Use(ctx, digest)
+	if err == nil && m == nil {
+		err = fmt.Errorf("%s: is not in the cache, or not whole any more; pull it again", name)
+	}
+	return m, err
 }
 
 // digestOf finds the model of the cache that someone names.

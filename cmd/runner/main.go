@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command runner draws pictures: in a pod, told by its Runner object (serve), or at a
-// terminal (generate, inspect, pull, verify, cache).
+// terminal (generate, inspect, pull, verify, convert, cache).
 package main
 
 import (
@@ -34,6 +34,6 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.AddCommand(newServeCommand(), newGenerateCommand(), newInspectCommand(),
-		newPullCommand(), newVerifyCommand(), newCacheCommand())
+		newPullCommand(), newVerifyCommand(), newConvertCommand(), newCacheCommand())
 	return root
 }

@@ -45,8 +45,8 @@ func loadOnce(ctx context.Context, arguments []string) error {
 	d := drawing{LoadSeconds: time.Since(start).Seconds()}
 	start = time.Now()
 	if *prepare {
-		for p.PrepareOne(ctx) {
-			continue
+		if _, err := p.PrepareAll(ctx); err != nil {
+			return err
 		}
 	} else if _, err := p.Generate(ctx, pipeline.Request{Prompt: "a red apple", Seed: 42, Steps: 1, GuidanceScale: 1, Images: 1}, nil); err != nil {
 		return err

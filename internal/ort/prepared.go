@@ -37,8 +37,8 @@ type GraphStore interface {
 // Preparer is a Runtime that can prepare the graphs it has opened for the next time.
 type Preparer interface {
 	// Prepare prepares one graph that was opened and is not prepared. It is false when
-	// there is none. What went wrong was logged: nothing depends on it.
-	Prepare(ctx context.Context) bool
+	// there is none. An error is of that one graph and was logged: loading it stays slower.
+	Prepare(ctx context.Context) (found bool, err error)
 }
 
 // pending are graphs that were opened and are not prepared.
@@ -137,22 +137,22 @@ func (r *onnxRuntime) openVerified(dir, id string, graph Graph, threads int) (*o
 }
 
 // Prepare prepares one graph that was opened.
-func (r *onnxRuntime) Prepare(ctx context.Context) bool {
+func (r *onnxRuntime) Prepare(ctx context.Context) (found bool, err error) {
 	if ctx.Err() != nil {
-		return false
+		return false, nil
 	}
 	u, ok := r.pending.next()
 	if !ok {
-		return false
+		return false, nil
 	}
-	err := r.options.Graphs.MakeDerived(u.key, u.size, func(dir string) error { return prepareGraph(u, dir) })
+	err = r.options.Graphs.MakeDerived(u.key, u.size, func(dir string) error { return prepareGraph(u, dir) })
 	if err != nil {
 		r.log().Warn("Graph not prepared; loading it stays slower", "file", u.path, "error", err)
-		return true
+		return true, fmt.Errorf("%s: %w", u.path, err)
 	}
 	r.pending.forget(u.key) // It may be thrown away for want of room, and wanted again.
 	r.log().Info("Graph prepared", "file", u.path)
-	return true
+	return true, nil
 }
 
 // prepareGraph has ONNX Runtime write what it makes of a graph to a folder.

@@ -66,8 +66,8 @@ func (p *preparedTest) run() []float32 {
 	out := NewFloat32(1, 77, session.Graph().Outputs[0].Shape[2])
 	p.must(session.Run(p.Context(), inputs, map[string]*Tensor{"last_hidden_state": out}))
 	p.must(session.Close())
-	for p.runtime.(Preparer).Prepare(p.Context()) {
-		continue
+	for found := true; found; {
+		found, _ = p.runtime.(Preparer).Prepare(p.Context())
 	}
 	return out.F32
 }

@@ -5,6 +5,7 @@ package pipeline
 
 import (
 	"context"
+	"errors"
 
 	"github.com/atelier-dev/atelier/internal/ort"
 )
@@ -19,16 +20,32 @@ func (p *Pipeline) Prepare(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		for p.idle() && p.PrepareOne(ctx) {
-			continue
+		for found := true; found && p.idle(); {
+			found, _ = p.prepareOne(ctx) // An error was logged, and nothing depends on it.
 		}
 	}
 }
 
-// PrepareOne has one graph prepared. It is false when there is none to prepare.
-func (p *Pipeline) PrepareOne(ctx context.Context) bool {
+// PrepareAll has the graphs prepared of all models that were loaded, and says how many that
+// were. An error is of those that could not be.
+func (p *Pipeline) PrepareAll(ctx context.Context) (prepared int, err error) {
+	for found := true; found; {
+		var failed error
+		if found, failed = p.prepareOne(ctx); found && failed == nil {
+			prepared++
+		}
+		err = errors.Join(err, failed)
+	}
+	return prepared, errors.Join(err, ctx.Err())
+}
+
+// prepareOne has one graph prepared. It is false when there is none to prepare.
+func (p *Pipeline) prepareOne(ctx context.Context) (found bool, err error) {
 	preparer, ok := p.runtime.(ort.Preparer)
-	return ok && preparer.Prepare(ctx)
+	if !ok {
+		return false, nil
+	}
+	return preparer.Prepare(ctx)
 }
 
 // idle says that nothing is being loaded, unloaded or drawn.

@@ -83,8 +83,8 @@ func TestPreparedGraphsDrawTheSame(t *testing.T) {
 			dir := t.TempDir()
 			p, _, log := newPreparing(t, dir)
 			want := drawOne(t, p, model)
-			for p.PrepareOne(t.Context()) {
-				continue
+			if _, err := p.PrepareAll(t.Context()); err != nil {
+				t.Fatal(err)
 			}
 			again, store, secondLog := newPreparing(t, dir)
 			if got := drawOne(t, again, model); !bytes.Equal(got, want) {
