@@ -27,15 +27,32 @@ type drawing struct {
 	// pictures took, as the process itself says.
 	LoadSeconds float64 `json:"loadSeconds"`
 	DrawSeconds float64 `json:"drawSeconds"`
+	loadOnly
 	// whole is from the start of the process to its end.
 	whole time.Duration
 	// peak is the most memory that it had, in bytes.
 	peak int64
 }
 
+// loadOnly is what is measured of loading alone.
+type loadOnly struct {
+	// SteadySeconds is how long the second picture took.
+	SteadySeconds float64 `json:"steadySeconds,omitempty"`
+	// SwapSeconds is how long it took to load another model in the loaded one's place, the
+	// median of all swaps.
+	SwapSeconds float64 `json:"swapSeconds,omitempty"`
+	// FirstBytes and LastBytes are the process's resident memory after the first swap and
+	// after the last.
+	FirstBytes int64 `json:"firstBytes,omitempty"`
+	LastBytes  int64 `json:"lastBytes,omitempty"`
+}
+
 // best keeps the better of each figure.
 func best(a, b drawing) drawing {
-	return drawing{min(a.LoadSeconds, b.LoadSeconds), min(a.DrawSeconds, b.DrawSeconds), min(a.whole, b.whole), min(a.peak, b.peak)}
+	return drawing{
+		LoadSeconds: min(a.LoadSeconds, b.LoadSeconds), DrawSeconds: min(a.DrawSeconds, b.DrawSeconds),
+		whole: min(a.whole, b.whole), peak: min(a.peak, b.peak),
+	}
 }
 
 // draw has both sides draw the same pictures, and compares them.

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -25,10 +26,12 @@ type loader struct {
 	reads string
 }
 
-// loadFigures are what one way takes: the least of all rounds.
+// loadFigures are what one way takes: the least of all rounds, of growth the most.
 type loadFigures struct {
-	cold, warm, picture, whole float64
-	peak                       int64
+	cold, warm, picture, steady, swap float64
+	peak                              int64
+	// growth is by how much of it the memory grew through the swaps; 0 where it shrank.
+	growth float64
 }
 
 // loadModels compares ways to load each model.
@@ -58,14 +61,13 @@ func (b bench) load(ctx context.Context, m model) (err error) {
 		return err
 	}
 	loaders := []loader{
-		{name: "plain ONNX Runtime", child: []string{"-model", m.dir, "-plain"}, reads: m.dir},
 		{name: "runner, first load", child: []string{"-model", m.dir}, reads: m.dir},
 		{name: "runner, prepared graphs", child: []string{"-model", m.dir, "-store", store}, reads: store},
 	}
 	if b.python != "" {
 		loaders = append(loaders, loader{name: "optimum", reads: m.dir, command: []string{
 			b.python, "-W", "ignore", "hack/peer/draw.py", "-o", filepath.Join(store, "optimum.png"), "--model", m.dir, "--prompt", "a red apple",
-			"--seed", "42", "--guidance-scale", "1", "--steps", "1", "--images", "1", "--threads", fmt.Sprint(b.threads)}})
+			"--seed", "42", "--guidance-scale", "1", "--steps", "2", "--images", "1", "--threads", fmt.Sprint(b.threads)}})
 	}
 	figures := make([]loadFigures, len(loaders))
 	floors := map[string]loadFigures{}
@@ -89,14 +91,18 @@ func (b bench) round(ctx context.Context, l loader, kept *loadFigures, floors ma
 	if err != nil {
 		return err
 	}
-	warm, err := b.loadOnce(ctx, l)
+	warm, err := b.loadOnce(ctx, l, "-pictures", "2", "-steps", "2", "-swaps", fmt.Sprint(b.swaps))
 	if err != nil {
 		return err
 	}
 	keep(&kept.cold, cold.LoadSeconds)
 	keep(&kept.warm, warm.LoadSeconds)
 	keep(&kept.picture, warm.DrawSeconds)
-	keep(&kept.whole, warm.whole.Seconds())
+	keep(&kept.steady, warm.SteadySeconds)
+	keep(&kept.swap, warm.SwapSeconds)
+	if warm.FirstBytes > 0 {
+		kept.growth = max(kept.growth, float64(warm.LastBytes)/float64(warm.FirstBytes)-1)
+	}
 	if kept.peak == 0 || warm.peak < kept.peak {
 		kept.peak = warm.peak
 	}
@@ -122,12 +128,13 @@ func keep(kept *float64, figure float64) {
 	}
 }
 
-// loadOnce loads in a process of its own, which also draws a picture.
-func (b bench) loadOnce(ctx context.Context, l loader) (drawing, error) {
+// loadOnce loads in a process of its own, which does more with the model where more is asked
+// for. Optimum's always draws a picture.
+func (b bench) loadOnce(ctx context.Context, l loader, more ...string) (drawing, error) {
 	if l.command != nil {
 		return measure(ctx, l.command)
 	}
-	return b.child(ctx, append(l.child, "-threads", fmt.Sprint(b.threads))...)
+	return b.child(ctx, slices.Concat(l.child, []string{"-threads", fmt.Sprint(b.threads)}, more)...)
 }
 
 // child runs this program as one that loads a model.
@@ -141,27 +148,37 @@ func (b bench) child(ctx context.Context, flags ...string) (drawing, error) {
 
 // writeLoad writes the table.
 func (b bench) writeLoad(m model, loaders []loader, figures []loadFigures, floors map[string]loadFigures, made drawing) error {
-	t := newTable("LOADING, "+m.name, "COLD", "WARM", "WARM/PLAIN", "WARM/READING", "FIRST PICTURE", "PEAK MiB", "READS MB")
+	t := newTable("LOADING, "+m.name, "COLD", "WARM", "WARM/FIRST", "WARM/READING", "SWAP", "FIRST PICTURE", "SECOND", "PEAK MiB", "READS MB")
 	for i, l := range loaders {
 		f, floor := figures[i], floors[l.reads]
 		t.row(l.name, seconds(f.cold), seconds(f.warm), fmt.Sprintf("%.2f", f.warm/figures[0].warm), fmt.Sprintf("%.2f", f.warm/floor.warm),
-			seconds(f.picture), fmt.Sprint(f.peak>>20), fmt.Sprint(floor.peak/1e6))
+			seconds(f.swap), seconds(f.picture), seconds(f.steady), fmt.Sprint(f.peak>>20), fmt.Sprint(floor.peak/1e6))
 	}
-	for _, l := range []loader{loaders[0], loaders[2]} {
+	for _, l := range loaders[:2] {
 		floor := floors[l.reads]
 		t.row("reading the files of "+l.name, seconds(floor.cold), seconds(floor.warm))
 	}
 	t.row("preparing the graphs, once", seconds(made.DrawSeconds))
-	prepared := figures[2].warm / figures[0].warm
-	t.row("goal: prepared at most 0.3 of plain, warm", "", "", met(fmt.Sprintf("%.2f", prepared), prepared <= 0.3))
-	floor := figures[2].warm / floors[loaders[2].reads].warm
+	prepared := figures[1].warm / figures[0].warm
+	t.row("goal: prepared at most 0.3 of the first load, warm", "", "", met(fmt.Sprintf("%.2f", prepared), prepared <= 0.3))
+	floor := figures[1].warm / floors[loaders[1].reads].warm
 	t.row("goal: prepared at most 1.2 of reading, warm", "", "", met(fmt.Sprintf("%.2f", floor), floor <= 1.2))
-	speed := figures[2].picture/figures[0].picture - 1
-	t.row("goal: a picture at most 3 % slower", "", "", met(fmt.Sprintf("%+.1f %%", 100*speed), speed <= 0.03))
+	speed := figures[1].steady/figures[0].steady - 1
+	t.row("goal: a second picture at most 3 % slower", "", "", met(fmt.Sprintf("%+.1f %%", 100*speed), speed <= 0.03))
+	for i, l := range loaders[:2] {
+		t.row(fmt.Sprintf("goal: at most 5 %% more memory after %d swaps, %s", b.swaps, l.name), "", "",
+			met(fmt.Sprintf("%+.1f %%", 100*figures[i].growth), figures[i].growth <= 0.05))
+	}
 	return t.write(b.out)
 }
 
-func seconds(s float64) string { return fmt.Sprintf("%.2f s", s) }
+// seconds is empty for what was not measured.
+func seconds(s float64) string {
+	if s == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f s", s)
+}
 
 // eachFile calls do with each file of weights or graphs in a directory.
 func eachFile(dir string, do func(*os.File) error) error {

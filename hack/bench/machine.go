@@ -4,6 +4,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"strings"
 )
@@ -17,4 +18,18 @@ func processor() string {
 		}
 	}
 	return "unknown processor"
+}
+
+// residentMemory is how much memory this process has, what is mapped from files and in memory
+// included.
+func residentMemory() (int64, error) {
+	data, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	var size, resident int64
+	if _, err := fmt.Sscan(string(data), &size, &resident); err != nil {
+		return 0, fmt.Errorf("/proc/self/statm: %w", err)
+	}
+	return resident * int64(os.Getpagesize()), nil
 }

@@ -32,6 +32,8 @@ type bench struct {
 	// spinning says that optimum's threads keep their processors busy while they wait,
 	// which is ONNX Runtime's default; the runner's never do.
 	spinning bool
+	// swaps is how often a loaded model is replaced.
+	swaps int
 	// loading says that only loading is measured.
 	loading bool
 	out     io.Writer
@@ -58,7 +60,8 @@ func main() {
 	flag.IntVar(&b.threads, "threads", runtime.NumCPU(), "threads that compute")
 	flag.StringVar(&b.device, "device", "cpu", "cpu or cuda")
 	flag.BoolVar(&b.spinning, "peer-spinning", true, "leave optimum's threads spinning while they wait, which is the default but costs both where others work too")
-	flag.BoolVar(&b.loading, "load", false, "measure only how that model is loaded")
+	flag.BoolVar(&b.loading, "load", false, "measure only how models are loaded")
+	flag.IntVar(&b.swaps, "swaps", 10, "how often a loaded model is replaced then")
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	run := func() error { flag.Parse(); return b.run(ctx) }

@@ -37,22 +37,42 @@ func ReadLimit(root fs.FS) Limit {
 
 // machine is what the machine has.
 func machine(root fs.FS) Limit {
-	data, err := fs.ReadFile(root, "proc/meminfo")
+	return Limit{Bytes: kibibytes(root, "proc/meminfo", "MemTotal"), Source: "the machine's memory"}
+}
+
+// Available is how many bytes more the process can have without anything being pushed out
+// that is in use: what the machine has left, and what the limit leaves beside the process's
+// own. Other processes of the same control groups are not counted. It is false where the
+// system does not tell.
+func Available(root fs.FS) (size int64, known bool) {
+	left := kibibytes(root, "proc/meminfo", "MemAvailable")
+	if left == 0 {
+		return 0, false
+	}
+	if limit := ReadLimit(root).Bytes; limit > 0 {
+		left = min(left, limit-kibibytes(root, "proc/self/status", "RssAnon"))
+	}
+	return max(left, 0), true
+}
+
+// kibibytes is the value of a line such as "MemTotal: 16 kB" in bytes; 0 where there is none.
+func kibibytes(root fs.FS, file, name string) int64 {
+	data, err := fs.ReadFile(root, file)
 	if err != nil {
-		return Limit{}
+		return 0
 	}
 	for scanner := bufio.NewScanner(bytes.NewReader(data)); scanner.Scan(); {
 		key, value, _ := strings.Cut(scanner.Text(), ":")
-		if key != "MemTotal" {
+		if key != name {
 			continue
 		}
 		n, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
-		if err != nil || n > math.MaxInt64>>10 {
-			return Limit{}
+		if err != nil || n < 0 || n > math.MaxInt64>>10 {
+			return 0
 		}
-		return Limit{Bytes: n << 10, Source: "the machine's memory"}
+		return n << 10
 	}
-	return Limit{}
+	return 0
 }
 
 // groupLimits are those of the process's control groups and of all groups around them, of

@@ -63,10 +63,11 @@ func probeCUDA(libraryPath string) error {
 // of the time: a waiting thread takes the CPU from the one it waits for.
 const allowSpinning = "session.intra_op.allow_spinning"
 
-// optimization is how far graphs are optimised for the CPU. All that there is would also
-// give convolutions blocked layouts, whose making takes most of the time of loading a
-// model, and whose kernels are no faster here: docs/performance.md has the figures.
-const optimization = onnx.GraphOptimizationLevelEnableExtended
+// optimization is how far graphs are optimised for the CPU: all that there is. Making the
+// blocked layouts of convolutions takes most of the time of loading a model, and pays for
+// itself within a picture or two; a prepared graph has them already. docs/performance.md has
+// the figures.
+const optimization = onnx.GraphOptimizationLevelEnableAll
 
 // Keys of options for writing a prepared graph.
 const (

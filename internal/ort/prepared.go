@@ -9,12 +9,15 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
 
 	onnx "github.com/yalue/onnxruntime_go"
+
+	"github.com/atelier-dev/atelier/internal/memory"
 )
 
 // A prepared graph is what ONNX Runtime makes of a graph when it loads it: optimised, with
@@ -145,7 +148,9 @@ func (r *onnxRuntime) Prepare(ctx context.Context) (found bool, err error) {
 	if !ok {
 		return false, nil
 	}
-	err = r.options.Graphs.MakeDerived(u.key, u.size, func(dir string) error { return prepareGraph(u, dir) })
+	if err = enoughMemory(u.size, os.DirFS("/")); err == nil {
+		err = r.options.Graphs.MakeDerived(u.key, u.size, func(dir string) error { return prepareGraph(u, dir) })
+	}
 	if err != nil {
 		r.log().Warn("Graph not prepared; loading it stays slower", "file", u.path, "error", err)
 		return true, fmt.Errorf("%s: %w", u.path, err)
@@ -153,6 +158,16 @@ func (r *onnxRuntime) Prepare(ctx context.Context) (found bool, err error) {
 	r.pending.forget(u.key) // It may be thrown away for want of room, and wanted again.
 	r.log().Info("Graph prepared", "file", u.path)
 	return true, nil
+}
+
+// enoughMemory refuses to prepare a graph that would take more memory than there is left:
+// pictures are drawn beside it. Preparing takes the weights, and once more what ONNX Runtime
+// makes of them, which is what the prepared graph takes at most.
+func enoughMemory(size int64, root fs.FS) error {
+	if left, known := memory.Available(root); known && size > left {
+		return fmt.Errorf("preparing it may take %d bytes of memory, and %d are left", size, left)
+	}
+	return nil
 }
 
 // prepareGraph has ONNX Runtime write what it makes of a graph to a folder.

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
 	"github.com/atelier-dev/atelier/internal/modelstore/cache"
 )
@@ -189,6 +190,22 @@ func TestNothingIsPreparedWithoutRoom(t *testing.T) {
 	p.run()
 	if len(p.entries()) != 0 || !strings.Contains(p.log.String(), "full") {
 		t.Errorf("%d graphs were prepared, and the log says %s", len(p.entries()), &p.log)
+	}
+}
+
+func TestNothingIsPreparedWithoutMemory(t *testing.T) {
+	machine := fstest.MapFS{
+		"proc/meminfo":     {Data: []byte("MemTotal: 100 kB\nMemAvailable: 80 kB\n")},
+		"proc/self/status": {Data: []byte("RssAnon:	 30 kB\n")},
+	}
+	if err := enoughMemory(70<<10, machine); err != nil {
+		t.Errorf("70 KiB of the 70 that are left give %v", err)
+	}
+	if err := enoughMemory(70<<10+1, machine); err == nil || !strings.Contains(err.Error(), "71680 are left") {
+		t.Errorf("one byte more than the 70 KiB that are left gives %v", err)
+	}
+	if err := enoughMemory(1<<40, fstest.MapFS{}); err != nil {
+		t.Errorf("where nobody knows what is left it gives %v", err)
 	}
 }
 

@@ -72,9 +72,6 @@ type Options struct {
 	Threads int
 	// Device to use. Empty is CUDA where it works, else the CPU.
 	Device DeviceType
-	// Plain has ONNX Runtime load graphs as it does when it is told nothing. It is there
-	// to compare with.
-	Plain bool
 	// Graphs keeps prepared graphs. Without it none are made.
 	Graphs GraphStore
 	// Log is told what is wrong with prepared graphs; nil is nobody.
@@ -132,16 +129,12 @@ func (r *onnxRuntime) Open(path string, graph Graph, outputs ...string) (Session
 		// Go sets this from the CPUs the process may run on and its cgroup's quota.
 		threads = runtime.GOMAXPROCS(0)
 	}
-	if r.options.Graphs != nil && device.Type == CPU && !r.options.Plain {
+	if r.options.Graphs != nil && device.Type == CPU {
 		if session := r.openPrepared(path, graph, threads); session != nil {
 			return session, nil
 		}
 	}
-	level := onnx.GraphOptimizationLevel(optimization)
-	if r.options.Plain || device.Type == CUDA {
-		level = onnx.GraphOptimizationLevelEnableAll
-	}
-	session, err := newSession(path, graph, sessionConfig{device: device.Type, threads: threads, level: level})
+	session, err := newSession(path, graph, sessionConfig{device: device.Type, threads: threads, level: optimization})
 	if err != nil {
 		return nil, err
 	}
