@@ -61,6 +61,7 @@ const PlaceholderEmbeddingWarning = "Placeholder: embedding pre-computation not 
 // +kubebuilder:validation:XValidation:rule="has(self.eta) ? has(oldSelf.eta) && self.eta == oldSelf.eta : !has(oldSelf.eta)",message="can't be changed after creation; create another job",fieldPath=".eta"
 // +kubebuilder:validation:XValidation:rule="!oldSelf.?cancel.orValue(false) || self.?cancel.orValue(false)",message="a cancelled job can't be resumed; create another job",fieldPath=".cancel"
 // +kubebuilder:validation:XValidation:rule="!has(self.strength) || has(self.image)",fieldPath=".strength",message="says how much of image is given up: leave it out, or name an image"
+// +kubebuilder:validation:XValidation:rule="self.?images.orValue(1) == 1 || !self.?output.path.hasValue() || self.output.path.contains('{index}') || self.output.path.contains('{seed}')",fieldPath=".output.path",message="must have {index} or {seed} where images is above 1, as each picture needs a path of its own"
 type GenerationJobSpec struct {
 	// ModelRef names the Model, in the job's namespace, that draws the pictures.
 	// A job whose model does not exist waits for it.
@@ -237,6 +238,7 @@ type GenerationJobSpec struct {
 }
 
 // OutputSpec says where and how pictures are written.
+// +kubebuilder:validation:XValidation:rule="!has(self.path) || !has(self.directory)",fieldPath=".path",message="has the directory in it: leave path or directory out"
 type OutputSpec struct {
 	// Store names one of the pool's spec.stores, a bucket that the pictures are written
 	// to. Without it the pool's default store applies, then its outputs volume. A job
@@ -253,7 +255,21 @@ type OutputSpec struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && self.split('/').all(s, s != '' && s != '.' && s != '..')",message="must be a relative path without empty, '.' or '..' segments, such as album/cats"
+	// +kubebuilder:validation:XValidation:rule="bytes(self).size() <= 700 && self.split('/').all(s, bytes(s).size() <= 255) && !self.matches('[\\x00-\\x1f]')",message="must have at most 700 bytes, 255 in each segment, and no control characters"
 	Directory *string `json:"directory,omitempty"`
+
+	// Path of each picture, in place of directory: relative to the folder of the job's
+	// namespace, without the extension, which the format adds. {namespace}, {name} and
+	// {uid} stand for the job's, {index} for the number of the picture, from 0, and {seed}
+	// for its seed. An example is album/{name}-{seed}. Where images is above 1 it must have
+	// {index} or {seed}.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="!self.startsWith('/') && self.split('/').all(s, s != '' && s != '.' && s != '..') && !self.matches('[\\x00-\\x1f]')",message="must be a relative path without empty, '.' or '..' segments and without control characters, such as album/{name}-{seed}"
+	// +kubebuilder:validation:XValidation:rule="self.findAll('[{][^{}]*[}]').all(p, p in ['{namespace}', '{name}', '{uid}', '{index}', '{seed}'])",messageExpression="'has the unknown placeholder ' + self.findAll('[{][^{}]*[}]').filter(p, !(p in ['{namespace}', '{name}', '{uid}', '{index}', '{seed}']))[0] + ': must be one of {namespace}, {name}, {uid}, {index} and {seed}'"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[^{}]*[}]|[{][^{}]*([{]|$)|[}][^{}]*[}]')",message="must have '{' and '}' only around {namespace}, {name}, {uid}, {index} and {seed}"
+	Path *string `json:"path,omitempty"`
 
 	// Format of the files: PNG, JPEG (quality 95) or WebP (without loss). Each has the
 	// parameters of the generation in its metadata. Without it PNG.
@@ -377,6 +393,8 @@ type RunnerBinding struct {
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:selectablefield:JSONPath=`.spec.modelRef.name`
 // +kubebuilder:selectablefield:JSONPath=`.status.phase`
+// +kubebuilder:validation:XValidation:rule="!self.?spec.output.path.hasValue() || self.spec.output.path.split('/').all(s, bytes(s).size() + (s.split('{name}').size() - 1) * (self.metadata.name.size() - 6) + (s.split('{namespace}').size() - 1) * 52 + (s.split('{uid}').size() - 1) * 31 + (s.split('{seed}').size() - 1) * 10 - (s.split('{index}').size() - 1) * 5 <= 250)",fieldPath=".spec.output.path",message="must have at most 250 bytes in each segment with the placeholders filled in: {name} as it is, {namespace} with up to 63, {uid} with 36, {seed} with up to 16, {index} with up to 2"
+// +kubebuilder:validation:XValidation:rule="!self.?spec.output.path.hasValue() || [self.spec.output.path].all(s, bytes(s).size() + (s.split('{name}').size() - 1) * (self.metadata.name.size() - 6) + (s.split('{namespace}').size() - 1) * 52 + (s.split('{uid}').size() - 1) * 31 + (s.split('{seed}').size() - 1) * 10 - (s.split('{index}').size() - 1) * 5 <= 700)",fieldPath=".spec.output.path",message="must have at most 700 bytes with the placeholders filled in: {name} as it is, {namespace} with up to 63, {uid} with 36, {seed} with up to 16, {index} with up to 2"
 type GenerationJob struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

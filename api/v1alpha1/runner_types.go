@@ -148,6 +148,15 @@ type Assignment struct {
 	// +kubebuilder:validation:MaxLength=1024
 	OutputDirectory string `json:"outputDirectory"`
 
+	// OutputPaths are where the pictures go, in their order, relative to the outputs
+	// volume or to the store's URL, without the extension that the format adds. Without
+	// them the names are <index> in OutputDirectory.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=1024
+	OutputPaths []string `json:"outputPaths,omitempty"`
+
 	// OutputFormat of the files.
 	// +required
 	OutputFormat ImageFormat `json:"outputFormat"`

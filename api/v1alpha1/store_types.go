@@ -14,7 +14,7 @@ type OutputStore struct {
 
 	// URL of the bucket, with the prefix of all keys, such as s3://pictures or
 	// s3://pictures/team-a. Below it the keys are those that the paths on the outputs
-	// volume would be: <namespace>/<directory>/<index>.png.
+	// volume would be, such as <namespace>/<directory>/<index>.png.
 	// +required
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:XValidation:rule="self.matches('^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9_=.-]+)*$') && !self.split('/').exists(s, s == '.' || s == '..')",message="must be s3://, a bucket, and segments of letters, digits, '_', '=', '.' and '-', such as s3://pictures/team-a"

@@ -49,10 +49,10 @@ func Save(dir, name string, data []byte) (File, error) {
 
 // replace writes data beside the file and moves it into its place.
 func replace(root *os.Root, name string, data []byte) error {
-	folder, base := filepath.Split(name)
 	// The name is drawn anew each time: two processes may save the same file at once,
-	// and each must move only what it wrote whole.
-	partial := filepath.Join(folder, "."+base+"."+rand.Text()+".partial")
+	// and each must move only what it wrote whole. It has nothing of the file's name, which
+	// may be as long as the file system lets it be.
+	partial := filepath.Join(filepath.Dir(name), "."+rand.Text()+".partial")
 	err := writeSynced(root, partial, data)
 	if err == nil {
 		err = root.Rename(partial, name)

@@ -4,7 +4,6 @@
 package controller
 
 import (
-	"fmt"
 	"path"
 	"strings"
 
@@ -47,6 +46,7 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, store *v1
 		Store:               store,
 		SaveSeconds:         ptr.Deref(ptr.Deref(spec.StageDeadlines, v1alpha1.StageDeadlines{}).SaveSeconds, v1alpha1.DefaultSaveSeconds),
 		OutputDirectory:     outputDirectory(job),
+		OutputPaths:         outputPaths(job),
 		OutputFormat:        outputFormat(job),
 		PrecomputeEmbedding: ptr.Deref(spec.PrecomputeEmbedding, false),
 	}
@@ -107,19 +107,6 @@ func resolve[T any](fallback T, choices ...*T) T {
 	return fallback
 }
 
-// uidPrefix is how much of a job's uid keeps the directories of equally named jobs apart.
-const uidPrefix = 8
-
-// outputDirectory is below the folder of the job's namespace, so that neighbours who share
-// a pool can't write over each other's pictures.
-func outputDirectory(job *v1alpha1.GenerationJob) string {
-	directory := fmt.Sprintf("%s-%s", job.Name, job.UID[:min(uidPrefix, len(job.UID))])
-	if output := job.Spec.Output; output != nil && output.Directory != nil {
-		directory = *output.Directory
-	}
-	return path.Join(job.Namespace, directory)
-}
-
 // storeOf returns the store of the pool that the job writes to, nil for the outputs volume.
 // It is false where the job names one that the pool does not have.
 func storeOf(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) (store *v1alpha1.OutputStore, found bool) {
@@ -147,11 +134,4 @@ func storeName(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) string {
 func hasStore(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) bool {
 	_, found := storeOf(job, pool)
 	return found
-}
-
-func outputFormat(job *v1alpha1.GenerationJob) v1alpha1.ImageFormat {
-	if output := job.Spec.Output; output != nil && output.Format != nil {
-		return *output.Format
-	}
-	return v1alpha1.ImageFormatPNG
 }

@@ -58,6 +58,17 @@ func TestNewAssignment(t *testing.T) {
 				Scheduler: v1alpha1.SchedulerDDIM, Eta: 0.3, Images: 2, OutputDirectory: "studio/album", OutputFormat: v1alpha1.ImageFormatWebP,
 			},
 		},
+		"a path for each picture": {
+			change: func(spec *v1alpha1.GenerationJobSpec) {
+				spec.Images, spec.Output = ptr.To[int32](2), &v1alpha1.OutputSpec{Path: new("album/{name}-{seed}")}
+			},
+			want: v1alpha1.Assignment{
+				SaveSeconds:  600,
+				PromptSyntax: v1alpha1.PromptSyntaxCompel, Steps: 30, GuidanceScale: 7.5, GeneratorDevice: v1alpha1.GeneratorCPU,
+				Images: 2, OutputDirectory: "studio/apple-01234567", OutputPaths: []string{"studio/album/apple-42", "studio/album/apple-43"},
+				OutputFormat: v1alpha1.ImageFormatPNG,
+			},
+		},
 		"a picture's size comes before the model's": {
 			change:   func(spec *v1alpha1.GenerationJobSpec) { spec.Image = everything.Image },
 			defaults: &v1alpha1.ModelDefaults{Width: ptr.To[int32](512), Height: ptr.To[int32](768)},

@@ -9,6 +9,7 @@ import (
 	"image"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	. "github.com/onsi/gomega"
@@ -103,6 +104,21 @@ func TestFilesAreOfTheFormatThatWasAskedFor(t *testing.T) {
 			c.Expect(err).NotTo(HaveOccurred())
 			c.Expect(bytes.HasPrefix(data, []byte(want.begins))).To(BeTrue(), "%s begins with %x", want.path, data[:8])
 		})
+	}
+}
+
+// TestFilesHaveThePathsOfTheAssignment and the extension of their format.
+func TestFilesHaveThePathsOfTheAssignment(t *testing.T) {
+	c := newCluster(t)
+	a := assignment("a", 1, "cat")
+	a.Images, a.OutputPaths = 2, []string{"studio/cat-7", "studio/" + strings.Repeat("c", 250)}
+	a.OutputFormat = v1alpha1.ImageFormatWebP
+	c.runner(a)
+	c.start()
+	outputs := c.awaitPhase("a", v1alpha1.PhaseSucceeded).Outputs
+	c.Expect(outputs).To(HaveExactElements(HaveField("Path", a.OutputPaths[0]+".webp"), HaveField("Path", a.OutputPaths[1]+".webp")))
+	for _, output := range outputs {
+		c.Expect(filepath.Join(c.outputs, output.Path)).To(BeARegularFile())
 	}
 }
 

@@ -173,7 +173,7 @@ func (w *work) saveOne(ctx context.Context, to place, picture pipeline.Picture, 
 	if err != nil {
 		return v1alpha1.Output{}, err
 	}
-	name := path.Join(w.assignment.OutputDirectory, fmt.Sprint(picture.Index)+format.Extension())
+	name := w.fileName(picture.Index) + format.Extension()
 	file, url, err := to.put(ctx, name, format, encoded, until)
 	if err != nil {
 		return v1alpha1.Output{}, err
@@ -190,6 +190,14 @@ func (w *work) saveOne(ctx context.Context, to place, picture pipeline.Picture, 
 		Width:           int32(size.X),
 		Height:          int32(size.Y),
 	}, nil
+}
+
+// fileName is where a picture goes, but for the extension.
+func (w *work) fileName(index int) string {
+	if paths := w.assignment.OutputPaths; index < len(paths) {
+		return paths[index]
+	}
+	return path.Join(w.assignment.OutputDirectory, fmt.Sprint(index))
 }
 
 // enter reports the next phase and waits until the API server has it. What was urgent

@@ -109,6 +109,29 @@ func TestRefusals(t *testing.T) {
 		{"GenerationJob", job("output: {format: GIF}"), []string{"spec.output.format", `supported values: "PNG", "JPEG", "WebP"`}},
 		{"GenerationJob", job("output: {directory: /etc}"), []string{"spec.output.directory", "relative path", "such as album/cats"}},
 		{"GenerationJob", job("output: {directory: a/../../b}"), []string{"spec.output.directory", "relative path"}},
+		{"GenerationJob", job("output: {directory: a/" + strings.Repeat("b", 256) + "}"), []string{"spec.output.directory", "255 in each segment"}},
+		{"GenerationJob", job("output: {directory: " + strings.Repeat("日", 86) + "}"), []string{"spec.output.directory", "255 in each segment"}},
+		{"GenerationJob", job("output: {directory: " + strings.Repeat(strings.Repeat("日", 80)+"/", 3) + "a}"), []string{"spec.output.directory", "at most 700 bytes"}},
+		{"GenerationJob", job(`output: {directory: "a\x07"}`), []string{"spec.output.directory", "no control characters"}},
+		{"GenerationJob", job("output: {path: /etc/passwd}"), []string{"spec.output.path", "relative path", "such as album/{name}-{seed}"}},
+		{"GenerationJob", job("output: {path: '../{name}'}"), []string{"spec.output.path", "relative path"}},
+		{"GenerationJob", job("output: {path: 'a//{name}'}"), []string{"spec.output.path", "relative path"}},
+		{"GenerationJob", job(`output: {path: "{name}\n"}`), []string{"spec.output.path", "without control characters"}},
+		{"GenerationJob", job("output: {path: 'a/{model}-{name}'}"), []string{"spec.output.path", "unknown placeholder {model}: must be one of {namespace}, {name}, {uid}, {index} and {seed}"}},
+		{"GenerationJob", job("output: {path: '{Name}'}"), []string{"spec.output.path", "unknown placeholder {Name}"}},
+		{"GenerationJob", job("output: {path: '{}'}"), []string{"spec.output.path", "unknown placeholder {}"}},
+		{"GenerationJob", job("output: {path: '{u{name}id}'}"), []string{"spec.output.path", "must have '{' and '}' only around"}},
+		{"GenerationJob", job("output: {path: '{{name}}'}"), []string{"spec.output.path", "must have '{' and '}' only around"}},
+		{"GenerationJob", job("output: {path: '{name'}"), []string{"spec.output.path", "must have '{' and '}' only around"}},
+		{"GenerationJob", job("output: {path: 'name}'}"), []string{"spec.output.path", "must have '{' and '}' only around"}},
+		{"GenerationJob", job("output: {path: '{name}', directory: a}"), []string{"spec.output.path", "leave path or directory out"}},
+		{"GenerationJob", spec(modelRef, prompt, "images: 2", "output: {path: '{name}'}"), []string{"spec.output.path", "must have {index} or {seed} where images is above 1"}},
+		{"GenerationJob", job("output: {path: " + strings.Repeat("b", 251) + "}"), []string{"spec.output.path", "at most 250 bytes in each segment"}},
+		{"GenerationJob", job("output: {path: 'a/" + strings.Repeat("{uid}", 7) + "'}"), []string{"spec.output.path", "{uid} with 36"}},
+		{"GenerationJob", job("output: {path: '" + strings.Repeat("{namespace}", 4) + "'}"), []string{"spec.output.path", "{namespace} with up to 63"}},
+		{"GenerationJob", job("output: {path: '" + strings.Repeat("{seed}", 16) + "'}"), []string{"spec.output.path", "{seed} with up to 16"}},
+		{"GenerationJob", job("output: {path: '" + strings.Repeat("{name}", 36) + "'}"), []string{"spec.output.path", "{name} as it is"}},
+		{"GenerationJob", job("output: {path: '" + strings.Repeat("{uid}/", 19) + "a'}"), []string{"spec.output.path", "at most 700 bytes"}},
 		{"GenerationJob", job("backoffLimit: -1"), []string{"spec.backoffLimit", "greater than or equal to 0"}},
 		{"GenerationJob", job("suspend: maybe"), []string{"spec.suspend", "must be of type boolean"}},
 		{"GenerationJob", job("priorityClassName: ''"), []string{"spec.priorityClassName", "at least 1 chars long"}},
@@ -179,6 +202,28 @@ func TestEveryParameter(t *testing.T) {
 	for _, class := range diffusion.Classes() {
 		out, err := apply(t, "GenerationJob", strings.ToLower(class), spec(modelRef, prompt, "scheduler: "+class))
 		g.Expect(err).NotTo(HaveOccurred(), out)
+	}
+}
+
+// TestPathsOfPictures applies jobs whose paths are as long as they may be, each with a name
+// of 7 letters.
+func TestPathsOfPictures(t *testing.T) {
+	for i, fields := range [][]string{
+		{"output: {path: '{namespace}/{name}/{uid}/{index}-{seed}'}"},
+		{"output: {path: 'a pple, the {name}'}"},
+		{"output: {path: '" + strings.Repeat("b", 250) + "'}"},
+		{"output: {path: '" + strings.Repeat("{name}", 35) + "abcde'}"},
+		{"output: {path: '" + strings.Repeat("{uid}/", 18) + strings.Repeat("a", 34) + "'}"},
+		{"images: 16", "output: {path: '{seed}'}"},
+		{"images: 2", "output: {path: 'a/{index}'}"},
+		{"images: 1", "output: {path: a}"},
+		{"output: {directory: " + strings.Repeat("a", 255) + "/" + strings.Repeat("b", 255) + "}"},
+		{"output: {directory: '{name}'}"},
+	} {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			out, err := apply(t, "GenerationJob", fmt.Sprintf("paths-%d", i), spec(append([]string{modelRef, prompt}, fields...)...))
+			NewWithT(t).Expect(err).NotTo(HaveOccurred(), out)
+		})
 	}
 }
 
