@@ -145,6 +145,9 @@ const (
 	ReasonGenerationFailed = "GenerationFailed"
 	// ReasonSaveFailed (retryable): a picture could not be written.
 	ReasonSaveFailed = "SaveFailed"
+	// ReasonStoreUnavailable (retryable, not counted): the store of the pictures did not
+	// answer, or said that it is in trouble.
+	ReasonStoreUnavailable = "StoreUnavailable"
 	// ReasonPipelineUnhealthy (retryable): the pipeline stayed broken after a reload.
 	ReasonPipelineUnhealthy = "PipelineUnhealthy"
 	// ReasonRunnerCrashed (retryable): the runner's process ended while it had the job.

@@ -156,6 +156,7 @@ func TestJudge(t *testing.T) {
 		"nor this":            {e("Cancelled", false), 3, 3, verdict{reason: "Cancelled", message: "why"}, 0},
 		"lost again":          {e("RunnerLost", true), 3, 3, verdict{reason: "RunnerLost", message: "why", delay: time.Second}, 1},
 		"and again":           {e("RunnerLost", true), 3, 3, verdict{reason: "RunnerLost", message: "why", delay: 4 * time.Second}, 3},
+		"a store is down":     {e("StoreUnavailable", true), 0, 0, verdict{reason: "StoreUnavailable", message: "why", delay: time.Second}, 1},
 		"lost for ever":       {e("RunnerLost", true), 0, 0, verdict{reason: "RunnerLost", message: "why", delay: 5 * time.Second}, 1 << 30},
 	}
 	for name, tt := range tests {

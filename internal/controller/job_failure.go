@@ -24,8 +24,9 @@ type verdict struct {
 
 // uncounted holds the reasons for which an attempt ends through no fault of its job.
 var uncounted = map[string]bool{
-	v1alpha1.ReasonRunnerLost: true,
-	v1alpha1.ReasonCancelled:  true,
+	v1alpha1.ReasonRunnerLost:       true,
+	v1alpha1.ReasonStoreUnavailable: true,
+	v1alpha1.ReasonCancelled:        true,
 }
 
 // judge decides what follows when an attempt of a job that had failed failures times, and

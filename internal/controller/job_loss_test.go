@@ -20,6 +20,7 @@ func TestRunnersThatGoAwayAreNotTriedHot(t *testing.T) {
 	for name, last := range map[string]*v1alpha1.AssignmentReport{
 		"without a word": nil,
 		"saying so":      failureReport(v1alpha1.ReasonRunnerLost, true),
+		"for a store":    failureReport(v1alpha1.ReasonStoreUnavailable, true),
 	} {
 		t.Run(name, func(t *testing.T) {
 			view := viewOf(newJob())

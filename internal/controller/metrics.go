@@ -115,7 +115,7 @@ var reasons = map[string]bool{
 	v1alpha1.ReasonSucceeded: true, v1alpha1.ReasonCancelled: true,
 	v1alpha1.ReasonInvalidRequest: true, v1alpha1.ReasonModelInvalid: true, v1alpha1.ReasonModelTooLarge: true, v1alpha1.ReasonModelLoadFailed: true,
 	v1alpha1.ReasonModelPullFailed: true, v1alpha1.ReasonModelVerifyFailed: true, v1alpha1.ReasonCacheFull: true,
-	v1alpha1.ReasonGenerationFailed: true, v1alpha1.ReasonSaveFailed: true, v1alpha1.ReasonPipelineUnhealthy: true,
+	v1alpha1.ReasonGenerationFailed: true, v1alpha1.ReasonSaveFailed: true, v1alpha1.ReasonStoreUnavailable: true, v1alpha1.ReasonPipelineUnhealthy: true,
 	v1alpha1.ReasonRunnerCrashed: true, v1alpha1.ReasonRunnerOutOfMemory: true, v1alpha1.ReasonRunnerLost: true,
 	v1alpha1.ReasonBackoffLimitExceeded: true, v1alpha1.ReasonDeadlineExceeded: true,
 	v1alpha1.ReasonQueueDeadlineExceeded: true, v1alpha1.ReasonLoadDeadlineExceeded: true,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/bucket"
 	"github.com/atelier-dev/atelier/internal/modelstore/cache"
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 	"github.com/atelier-dev/atelier/internal/pipeline"
@@ -43,13 +44,14 @@ func (f *failure) Unwrap() error { return f.err }
 
 // failed makes a failure of an error. Whatever the stage, an error that blames the
 // request, a file of the model, its size or bytes with the wrong digest is final; all others get the stage's reason and may be
-// tried again.
+// tried again. That a store is down is no fault of the job and has a reason of its own.
 func failed(reason string, err error) *failure {
 	var request *pipeline.RequestError
 	var model *pipeline.ModelError
 	var large *pipeline.TooLargeError
 	var wrong *fetch.VerifyError
 	var full *cache.FullError
+	var store *bucket.Error
 	f := &failure{reason: reason, message: err.Error(), retryable: true, err: err}
 	switch {
 	case errors.As(err, &request):
@@ -62,6 +64,8 @@ func failed(reason string, err error) *failure {
 		f.reason, f.retryable = v1alpha1.ReasonModelVerifyFailed, false
 	case errors.As(err, &full):
 		f.reason = v1alpha1.ReasonCacheFull
+	case errors.As(err, &store) && store.Temporary:
+		f.reason = v1alpha1.ReasonStoreUnavailable
 	}
 	return f
 }

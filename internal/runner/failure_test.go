@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/bucket"
 	"github.com/atelier-dev/atelier/internal/memory"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 )
@@ -18,6 +19,8 @@ func TestFailed(t *testing.T) {
 	model := &pipeline.ModelError{File: "unet/model.onnx", Message: "is not an ONNX graph"}
 	large := &pipeline.TooLargeError{Model: "xl", Need: 9, Limit: memory.Limit{Bytes: 8, Source: "the limit"}}
 	other := errors.New("out of memory")
+	down := &bucket.Error{URL: "s3://pictures/0.png", Temporary: true, Err: errors.New("no answer")}
+	denied := &bucket.Error{URL: "s3://pictures/0.png", Code: "AccessDenied", Err: errors.New("403")}
 	tests := []struct {
 		stage     string
 		err       error
@@ -33,6 +36,8 @@ func TestFailed(t *testing.T) {
 		{v1alpha1.ReasonModelLoadFailed, other, v1alpha1.ReasonModelLoadFailed, true, "out of memory"},
 		{v1alpha1.ReasonGenerationFailed, other, v1alpha1.ReasonGenerationFailed, true, "out of memory"},
 		{v1alpha1.ReasonSaveFailed, other, v1alpha1.ReasonSaveFailed, true, "out of memory"},
+		{v1alpha1.ReasonSaveFailed, down, v1alpha1.ReasonStoreUnavailable, true, "writing s3://pictures/0.png: no answer"},
+		{v1alpha1.ReasonSaveFailed, denied, v1alpha1.ReasonSaveFailed, true, "writing s3://pictures/0.png: AccessDenied: 403"},
 	}
 	for _, test := range tests {
 		f := failed(test.stage, test.err)
