@@ -107,8 +107,13 @@ func TestFaultsPass(t *testing.T) {
 				return n < 3 && fault(w, r, n)
 			})
 			b := open(t, reach(t, s, "s3://pictures"))
-			if _, err := b.Put(t.Context(), "0.png", "image/png", picture, patient()); err != nil {
+			retry, failures := patient(), 0
+			retry.Failed = func() { failures++ }
+			if _, err := b.Put(t.Context(), "0.png", "image/png", picture, retry); err != nil {
 				t.Fatal(err)
+			}
+			if failures != 2 {
+				t.Errorf("told of %d failures, want 2", failures)
 			}
 			if data, err := s.Object("pictures", "0.png"); err != nil || !bytes.Equal(data, picture) {
 				t.Errorf("the object has %d bytes (%v)", len(data), err)

@@ -17,6 +17,8 @@ type Retry struct {
 	First time.Duration
 	// Until is when no other try begins any more; the zero value is one try only.
 	Until time.Time
+	// Failed is called after each try that failed, before the wait. May be nil.
+	Failed func()
 }
 
 // do tries until it works, the error will stay, or the next try would be too late.
@@ -25,6 +27,9 @@ func (r Retry) do(ctx context.Context, try func() error) error {
 		err := try()
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
+		}
+		if err != nil && r.Failed != nil {
+			r.Failed()
 		}
 		if err == nil || !isTemporary(err) || time.Now().Add(wait).After(r.Until) {
 			return err

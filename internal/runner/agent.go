@@ -20,6 +20,9 @@ import (
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 )
 
+// tidyInterval is how often the kept pictures are looked through.
+const tidyInterval = time.Hour
+
 // Config of an Agent.
 type Config struct {
 	// PodUID of the pod that this process runs in. Only a Runner that names it is ours.
@@ -105,6 +108,8 @@ func New(config Config, client *Client, pipeline Pipeline, metrics *Metrics, clk
 			store:      &store{cache: config.Cache, credentials: config.Credentials},
 			outputsDir: config.OutputsDir,
 			storesDir:  config.StoresDir,
+			spool:      spool(config.OutputsDir),
+			version:    config.Version,
 		},
 		observed: make(chan *v1alpha1.Runner),
 		ends:     make(chan end, 1),
@@ -126,7 +131,25 @@ func (a *Agent) Run(ctx context.Context) error {
 	w := &writer{client: a.client, ledger: a.ledger, clock: a.clock, log: a.log, metrics: a.metrics, observed: a.observed}
 	helpers.Go(func() { w.run(background) })
 	helpers.Go(func() { a.contact.keep(background, a.client.ask) })
+	helpers.Go(func() { a.tidy(background) })
 	return a.loop(ctx)
+}
+
+// tidy removes pictures that were kept for too long, also while there are no jobs. It goes
+// by the clock of the files, whatever the agent's is.
+func (a *Agent) tidy(ctx context.Context) {
+	ticker := time.NewTicker(tidyInterval)
+	defer ticker.Stop()
+	for {
+		if err := a.bench.spool.tidy(time.Now()); err != nil {
+			a.log.Warn("Kept pictures not looked through", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
 }
 
 // loop takes one event after another. What follows from an event is one write.

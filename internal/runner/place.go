@@ -8,21 +8,17 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/atelier-dev/atelier/internal/artifact"
 	"github.com/atelier-dev/atelier/internal/bucket"
 )
 
-// saveRetryWait is the wait after a store failed for the first time.
-const saveRetryWait = time.Second
-
 // place is where pictures are written: the same name and bytes give the same file, however
 // often, and no one sees a part of one.
 type place interface {
-	// put writes one file. It may try again until the given time. url is empty where the
-	// path says everything.
-	put(ctx context.Context, name string, format artifact.Format, data []byte, until time.Time) (file artifact.File, url string, err error)
+	// put writes one file. It may try again as retry says. url is empty where the path
+	// says everything.
+	put(ctx context.Context, name string, format artifact.Format, data []byte, retry bucket.Retry) (file artifact.File, url string, err error)
 	close()
 }
 
@@ -47,17 +43,10 @@ func (w *work) openPlace(ctx context.Context) (place, error) {
 	return inBucket{b}, nil
 }
 
-// saveUntil is when the last try to write to a store may begin. It leaves a part of the
-// time that the job has for saving, so that what keeps the store from answering is reported
-// and not just that time ran out.
-func (w *work) saveUntil() time.Time {
-	return time.Now().Add(time.Duration(w.assignment.SaveSeconds) * time.Second * 3 / 4)
-}
-
 // volume is the directory of the outputs volume.
 type volume string
 
-func (v volume) put(_ context.Context, name string, _ artifact.Format, data []byte, _ time.Time) (artifact.File, string, error) {
+func (v volume) put(_ context.Context, name string, _ artifact.Format, data []byte, _ bucket.Retry) (artifact.File, string, error) {
 	file, err := artifact.Save(string(v), name, data)
 	return file, "", err
 }
@@ -67,11 +56,11 @@ func (volume) close() {}
 // inBucket is a store.
 type inBucket struct{ *bucket.Bucket }
 
-func (b inBucket) put(ctx context.Context, name string, format artifact.Format, data []byte, until time.Time) (artifact.File, string, error) {
+func (b inBucket) put(ctx context.Context, name string, format artifact.Format, data []byte, retry bucket.Retry) (artifact.File, string, error) {
 	if !filepath.IsLocal(name) {
 		return artifact.File{}, "", fmt.Errorf("saving %q: the key must stay below the store's URL", name)
 	}
-	object, err := b.Put(ctx, name, "image/"+strings.ToLower(string(format)), data, bucket.Retry{First: saveRetryWait, Until: until})
+	object, err := b.Put(ctx, name, "image/"+strings.ToLower(string(format)), data, retry)
 	return artifact.File{Path: name, SHA256: object.SHA256, SizeBytes: object.SizeBytes}, object.URL, err
 }
 

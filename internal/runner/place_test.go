@@ -6,6 +6,7 @@ package runner
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -60,7 +61,20 @@ func TestPicturesGoToTheStore(t *testing.T) {
 	sum := sha256.Sum256(data)
 	c.Expect(report.Outputs).To(ConsistOf(And(HaveField("URL", "s3://pictures/team-a/out/a/0.png"), HaveField("Path", "out/a/0.png"),
 		HaveField("SHA256", hex.EncodeToString(sum[:])), HaveField("SizeBytes", int64(len(data))))))
-	c.Expect(os.ReadDir(c.outputs)).To(BeEmpty())
+	c.Expect(c.files()).To(BeEmpty())
+}
+
+// files are all on the outputs volume.
+func (c *cluster) files() []string {
+	c.Helper()
+	var files []string
+	c.Expect(fs.WalkDir(os.DirFS(c.outputs), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			files = append(files, name)
+		}
+		return err
+	})).To(Succeed())
+	return files
 }
 
 // A store that can't be written to fails the attempt, before anything is drawn where that

@@ -5,16 +5,12 @@ package runner
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"path"
 	"runtime/debug"
-	"time"
 
 	"k8s.io/utils/clock"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
-	"github.com/atelier-dev/atelier/internal/artifact"
 	"github.com/atelier-dev/atelier/internal/ort"
 	"github.com/atelier-dev/atelier/internal/pipeline"
 )
@@ -43,6 +39,8 @@ type bench struct {
 	store      *store
 	outputsDir string
 	storesDir  string
+	spool      spool
+	version    string
 }
 
 // work is one attempt at one assignment.
@@ -56,6 +54,8 @@ type work struct {
 	warm bool
 	// next is the model to prefetch meanwhile; nil for none.
 	next *v1alpha1.AssignedModel
+	// kept means that the pictures were drawn by an earlier attempt.
+	kept bool
 }
 
 // run does the work. The error is a *failure, or the cause of ctx once that is done.
@@ -88,11 +88,25 @@ func (w *work) draw(ctx context.Context) ([]v1alpha1.Output, error) {
 	if err := w.computeEmbedding(ctx); err != nil {
 		return nil, err
 	}
-	pictures, err := w.generate(ctx)
+	pictures, err := w.pictures(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return w.save(ctx, to, pictures)
+}
+
+// pictures gives what is to be written: what an earlier attempt drew, where that was kept,
+// else what is drawn now.
+func (w *work) pictures(ctx context.Context) ([]finished, error) {
+	if err := w.enterGenerating(ctx); err != nil {
+		return nil, err
+	}
+	if unsaved := w.unsaved(); unsaved != nil {
+		w.kept = true
+		return unsaved, nil
+	}
+	drawn, err := w.generate(ctx)
+	return w.finished(drawn), err
 }
 
 // computeEmbedding passes the placeholder's warning on to the user.
@@ -111,9 +125,6 @@ func (w *work) computeEmbedding(ctx context.Context) error {
 // generate draws the pictures and reports each call of the network. How many there will be
 // is known to the pipeline, which says so before the first.
 func (w *work) generate(ctx context.Context) ([]pipeline.Picture, error) {
-	if err := w.enterGenerating(ctx); err != nil {
-		return nil, err
-	}
 	defer w.metrics.stage(v1alpha1.PhaseGenerating, w.clock)()
 	defer w.prefetch(ctx)()
 	request, err := w.request()
@@ -142,62 +153,6 @@ func (w *work) enterGenerating(ctx context.Context) error {
 // written before the next is done is left out.
 func (w *work) step(done, total int) {
 	w.edit(soon, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { stepped(r, done, total) })
-}
-
-// save writes the pictures.
-func (w *work) save(ctx context.Context, to place, pictures []pipeline.Picture) ([]v1alpha1.Output, error) {
-	if err := w.enter(ctx, v1alpha1.PhaseSaving, v1alpha1.ProgressSaving, nil); err != nil {
-		return nil, err
-	}
-	defer w.metrics.stage(v1alpha1.PhaseSaving, w.clock)()
-	until := w.saveUntil()
-	outputs := make([]v1alpha1.Output, 0, len(pictures))
-	for _, picture := range pictures {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		output, err := w.saveOne(ctx, to, picture, until)
-		if err != nil {
-			return nil, failed(v1alpha1.ReasonSaveFailed, err)
-		}
-		outputs = append(outputs, output)
-	}
-	return outputs, nil
-}
-
-// saveOne writes one picture. The same picture gives the same file, so that a second
-// attempt finds its own work and not another's.
-func (w *work) saveOne(ctx context.Context, to place, picture pipeline.Picture, until time.Time) (v1alpha1.Output, error) {
-	format := artifact.Format(w.assignment.OutputFormat)
-	encoded, err := artifact.Encode(format, picture.Image, picture.Parameters)
-	if err != nil {
-		return v1alpha1.Output{}, err
-	}
-	name := w.fileName(picture.Index) + format.Extension()
-	file, url, err := to.put(ctx, name, format, encoded, until)
-	if err != nil {
-		return v1alpha1.Output{}, err
-	}
-	size := picture.Image.Bounds().Size()
-	return v1alpha1.Output{
-		Index:           int32(picture.Index),
-		Seed:            picture.Seed,
-		GeneratorDevice: w.assignment.GeneratorDevice,
-		Path:            file.Path,
-		URL:             url,
-		SHA256:          file.SHA256,
-		SizeBytes:       file.SizeBytes,
-		Width:           int32(size.X),
-		Height:          int32(size.Y),
-	}, nil
-}
-
-// fileName is where a picture goes, but for the extension.
-func (w *work) fileName(index int) string {
-	if paths := w.assignment.OutputPaths; index < len(paths) {
-		return paths[index]
-	}
-	return path.Join(w.assignment.OutputDirectory, fmt.Sprint(index))
 }
 
 // enter reports the next phase and waits until the API server has it. What was urgent

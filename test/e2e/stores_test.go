@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"net/http"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -77,6 +78,18 @@ var _ = Describe("A pool's stores", func() {
 		Expect(output.SizeBytes).To(BeEquivalentTo(len(object)))
 	}, SpecTimeout(2*time.Minute))
 
+	It("have each picture under the key that its job asks for", func(ctx SpecContext) {
+		s := newStudio(ctx)
+		server := s.openStores(ctx)
+		submitted := s.submit(ctx, job("apple", withSeed(7), func(spec *v1alpha1.GenerationJobSpec) {
+			spec.Images = new(int32(2))
+			spec.Output = &v1alpha1.OutputSpec{Path: new("{name}/{uid}/{namespace}-{index}_{seed}")}
+		}))
+		s.ended(ctx, "apple", v1alpha1.PhaseSucceeded)
+		folder := fmt.Sprintf("atelier/%[1]s/apple/%[2]s/%[1]s-", s.namespace, submitted.UID)
+		Expect(server.Keys("pictures")).To(ConsistOf(folder+"0_7.png", folder+"1_8.png"))
+	}, SpecTimeout(2*time.Minute))
+
 	It("fail a job whose bucket is not there with its name, and take the next", func(ctx SpecContext) {
 		s := newStudio(ctx)
 		server := s.openStores(ctx)
@@ -88,6 +101,35 @@ var _ = Describe("A pool's stores", func() {
 		s.ended(ctx, "kept", v1alpha1.PhaseSucceeded)
 		Expect(server.Keys("pictures")).To(HaveLen(1))
 	}, SpecTimeout(2*time.Minute))
+
+	It("cost a job no second drawing and no failure when they are down, but time", func(ctx SpecContext) {
+		s := newStudio(ctx)
+		server := s.openStores(ctx)
+		server.Stop()
+		s.submit(ctx, job("patient", withSeed(7), func(spec *v1alpha1.GenerationJobSpec) {
+			spec.BackoffLimit = new(int32(0))
+			spec.StageDeadlines = &v1alpha1.StageDeadlines{SaveSeconds: new(int64(8))}
+		}))
+		Eventually(func(g Gomega) {
+			status := s.job(ctx, "patient").Status
+			g.Expect(status.Attempt).To(BeNumerically(">=", 2))
+			g.Expect(status.Conditions).To(haveCondition(v1alpha1.ConditionScheduled, metav1.ConditionFalse, v1alpha1.ReasonBackoff))
+			g.Expect(messageOf(status.Conditions, v1alpha1.ConditionReady)).To(And(
+				ContainSubstring(v1alpha1.ReasonStoreUnavailable), ContainSubstring(server.URL)))
+		}).WithTimeout(time.Minute).Should(Succeed())
+		server.Restart(GinkgoTB())
+		done := s.ended(ctx, "patient", v1alpha1.PhaseSucceeded)
+		Expect(done.Status.Failures).To(BeZero())
+		Expect(done.Status.Steps).To(BeZero(), "the last attempt called the network")
+		metrics := ask(ctx, "http", s.firstPod(ctx), runnerPort, "", http.MethodGet, "/metrics").text
+		Expect(metrics).To(And(ContainSubstring(`atelier_runner_stage_duration_seconds_count{stage="Generating"} 1`),
+			ContainSubstring(`atelier_runner_assignments_total{outcome="StoreUnavailable"}`)))
+
+		s.submit(ctx, job("anew", withSeed(7)))
+		anew := s.ended(ctx, "anew", v1alpha1.PhaseSucceeded)
+		Expect(anew.Status.Steps).NotTo(BeZero())
+		Expect(done.Status.Outputs[0].SHA256).To(Equal(anew.Status.Outputs[0].SHA256))
+	}, SpecTimeout(3*time.Minute))
 
 	It("keep a job waiting that names one which the pool does not have", func(ctx SpecContext) {
 		s := newStudio(ctx)

@@ -42,8 +42,13 @@ const startTimeout = time.Minute
 type Server struct {
 	// URL is the endpoint of the proxy.
 	URL string
-	// root has a directory for each bucket, and in it a file for each object.
-	root  string
+	// root has a directory for each bucket, and in it a file for each object; sidecar what
+	// else is known of them.
+	root, sidecar string
+	// address is where the process listens.
+	address string
+	// kill ends the process and waits for that.
+	kill  func()
 	fault atomic.Pointer[Fault]
 	puts  atomic.Int64
 }
@@ -55,17 +60,20 @@ type Fault func(w http.ResponseWriter, r *http.Request, n int64) bool
 // Start starts a server with buckets, for as long as the test runs.
 func Start(t testing.TB, buckets ...string) *Server {
 	t.Helper()
-	s := &Server{root: t.TempDir()}
+	s := &Server{root: t.TempDir(), sidecar: t.TempDir(), kill: func() {}}
 	for _, bucket := range buckets {
 		if err := os.Mkdir(filepath.Join(s.root, bucket), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
-	address, err := s.run(t)
+	port, err := free.Take()
 	if err != nil {
 		t.Fatal(err)
 	}
-	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: address})
+	s.address = ports.Address(port)
+	t.Cleanup(func() { s.Stop() })
+	s.Restart(t)
+	proxy := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: s.address})
 	// What the server does not answer ends as a cut connection, as without a proxy.
 	proxy.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -111,39 +119,45 @@ func (s *Server) Keys(bucket string) ([]string, error) {
 	return keys, err
 }
 
+// Stop kills the server. Its objects stay.
+func (s *Server) Stop() { s.kill() }
+
+// Restart starts a server that was stopped, where it was.
+func (s *Server) Restart(t testing.TB) {
+	t.Helper()
+	if err := s.run(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // run starts the process and waits until it listens.
-func (s *Server) run(t testing.TB) (address string, err error) {
+func (s *Server) run() error {
 	program, err := find()
 	if err != nil {
-		return "", err
+		return err
 	}
-	port, err := free.Take()
-	if err != nil {
-		return "", err
-	}
-	address = ports.Address(port)
 	var output strings.Builder
-	command := exec.Command(program, "--quiet", "--port", address, "posix", "--sidecar", t.TempDir(), s.root)
+	command := exec.Command(program, "--quiet", "--port", s.address, "posix", "--sidecar", s.sidecar, s.root)
 	command.Env = append(os.Environ(), "ROOT_ACCESS_KEY="+AccessKeyID, "ROOT_SECRET_KEY="+SecretAccessKey)
 	command.Stdout, command.Stderr = io.Discard, &output
 	// Not by package child, whose goroutine stays: those who call count what they leave.
 	if err := command.Start(); err != nil {
-		return "", err
+		return err
 	}
 	ended := make(chan struct{})
 	go func() { _ = command.Wait(); close(ended) }()
-	t.Cleanup(func() { _ = command.Process.Kill(); <-ended })
+	s.kill = func() { _ = command.Process.Kill(); <-ended }
 	deadline := time.After(startTimeout)
 	for {
-		connection, err := net.Dial("tcp", address)
+		connection, err := net.Dial("tcp", s.address)
 		if err == nil {
-			return address, connection.Close()
+			return connection.Close()
 		}
 		select {
 		case <-ended:
-			return "", fmt.Errorf("%s ended: %s", program, output.String())
+			return fmt.Errorf("%s ended: %s", program, output.String())
 		case <-deadline:
-			return "", fmt.Errorf("%s: %w", program, err)
+			return fmt.Errorf("%s: %w", program, err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
