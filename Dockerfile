@@ -23,7 +23,7 @@ USER 65532:65532
 ENTRYPOINT ["/manager"]
 
 # The runner calls ONNX Runtime's C API through cgo and opens the library when the first
-# model is loaded, so that it builds without it.
+# model is loaded, so that it builds without it. The Makefile says what the tag is for.
 FROM golang:${GO_VERSION}-bookworm AS runner-build
 ARG VERSION=dev
 WORKDIR /src
@@ -31,7 +31,7 @@ COPY go.mod go.sum ./
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    CGO_ENABLED=1 go build -trimpath \
+    CGO_ENABLED=1 go build -tags disable_grpc_modules -trimpath \
     -ldflags "-s -w -X github.com/atelier-dev/atelier/internal/version.Version=$VERSION" \
     -o /runner ./cmd/runner
 

@@ -31,7 +31,7 @@ func (r Retry) do(ctx context.Context, try func() error) error {
 		if err != nil && r.Failed != nil {
 			r.Failed()
 		}
-		if err == nil || !isTemporary(err) || time.Now().Add(wait).After(r.Until) {
+		if err == nil || !IsTemporary(err) || time.Now().Add(wait).After(r.Until) {
 			return err
 		}
 		timer := time.NewTimer(wait)
