@@ -13,3 +13,7 @@ const AnnotationTemplateHash = "generation.atelier.dev/template-hash"
 
 // AnnotationIdleSince is on Runners: when an assignment was last taken away, in RFC 3339.
 const AnnotationIdleSince = "generation.atelier.dev/idle-since"
+
+// AnnotationPoolAnnotations is on the service accounts of runners: the keys of the annotations
+// that they have from their pool, with spaces between them.
+const AnnotationPoolAnnotations = "generation.atelier.dev/pool-annotations"

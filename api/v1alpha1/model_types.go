@@ -20,7 +20,7 @@ type ModelSpec struct {
 
 // ModelSource says where a model directory in the diffusers ONNX layout is (with a
 // model_index.json at its top). Exactly one of its fields is set.
-// +kubebuilder:validation:ExactlyOneOf=path;oci;http
+// +kubebuilder:validation:ExactlyOneOf=path;oci;http;bucket
 type ModelSource struct {
 	// Path of the directory, relative to the pool's models volume.
 	// +optional
@@ -36,6 +36,10 @@ type ModelSource struct {
 	// HTTP is an archive on a web server, which runners fetch into their cache.
 	// +optional
 	HTTP *HTTPSource `json:"http,omitempty"`
+
+	// Bucket is a folder of a bucket, which runners fetch into their cache.
+	// +optional
+	Bucket *BucketSource `json:"bucket,omitempty"`
 }
 
 // OCISource is a model that is an artifact in an OCI registry: made with oras push, or by
@@ -72,6 +76,43 @@ type HTTPSource struct {
 	// +required
 	// +kubebuilder:validation:Pattern=`^[a-f0-9]{64}$`
 	SHA256 string `json:"sha256"`
+}
+
+// BucketSource is a model that is a folder of a bucket, with a file SHA256SUMS in it that
+// lists all others, as sha256sum writes it.
+// +kubebuilder:validation:XValidation:rule="!has(self.region) || self.url.startsWith('s3://')",message="must be left out: only buckets of s3:// are asked for by region",fieldPath=".region"
+// +kubebuilder:validation:XValidation:rule="!has(self.pathStyle) || !self.pathStyle || self.url.startsWith('s3://')",message="must be left out: only s3:// has two styles",fieldPath=".pathStyle"
+type BucketSource struct {
+	// URL of the folder, such as s3://models/stable-diffusion-v1-5, gs://… or azblob://….
+	// Credentials are those of the store in the pool's spec.stores that has this url or
+	// one above it, and the same endpoint.
+	// +required
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="self.matches('^(s3|gs|azblob)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[A-Za-z0-9_=.-]+)*$') && !self.split('/').exists(s, s == '.' || s == '..')",message="must be s3://, gs:// or azblob://, a bucket, and segments of letters, digits, '_', '=', '.' and '-', such as s3://models/stable-diffusion-v1-5"
+	URL string `json:"url"`
+
+	// SHA256 of SHA256SUMS in hexadecimal: only the very bytes that it lists are used.
+	// Without it that of the first runner that looks is recorded in status.digest; the
+	// next generation of the Model looks again.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[a-f0-9]{64}$`
+	SHA256 string `json:"sha256,omitempty"`
+
+	// Endpoint of a store that is not the cloud's own, as in a pool's stores. Where no
+	// store of the pool has it too, it is asked without credentials.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() in ['https', 'http'] && url(self).getHostname() != '' && !self.matches('^[a-z]+://[^/?#]*@') && !self.matches('[?#]')",message="must be an http or https URL without a name, password or query, such as https://minio.example:9000"
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// Region of a bucket of s3://. Without it that of the pool's store, or as there.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Region string `json:"region,omitempty"`
+
+	// PathStyle puts the bucket's name into the path of requests, as in a pool's stores.
+	// +optional
+	PathStyle bool `json:"pathStyle,omitempty"`
 }
 
 // ModelDefaults are the parameters a job gets that leaves them out.
@@ -182,6 +223,7 @@ type ModelFacts struct {
 // +kubebuilder:printcolumn:name="Path",type=string,JSONPath=`.spec.source.path`
 // +kubebuilder:printcolumn:name="Reference",type=string,JSONPath=`.spec.source.oci.reference`,priority=1
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.spec.source.http.url`,priority=1
+// +kubebuilder:printcolumn:name="Bucket",type=string,JSONPath=`.spec.source.bucket.url`,priority=1
 // +kubebuilder:printcolumn:name="Digest",type=string,JSONPath=`.status.digest`,priority=1
 // +kubebuilder:printcolumn:name="Verified",type=string,JSONPath=`.status.conditions[?(@.type=="Verified")].status`
 // +kubebuilder:printcolumn:name="Loaded",type=integer,JSONPath=`.status.loadedRunners`

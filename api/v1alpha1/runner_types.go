@@ -135,7 +135,7 @@ type Assignment struct {
 	// +kubebuilder:validation:Minimum=1
 	Images int32 `json:"images"`
 
-	// Store is the bucket to write to; absent is the outputs volume.
+	// Store is where to write to; absent is the outputs volume.
 	// +optional
 	Store *OutputStore `json:"store,omitempty"`
 
@@ -186,6 +186,11 @@ type AssignedModel struct {
 	// Source says where the model directory is.
 	// +required
 	Source ModelSource `json:"source"`
+
+	// Store of the pool that the model's bucket is in, for its credentials; absent where
+	// there is none.
+	// +optional
+	Store *OutputStore `json:"store,omitempty"`
 
 	// Digest of the model, so that all runners use the same bytes. Empty until the
 	// first runner has looked up what the source names.

@@ -32,7 +32,7 @@ const (
 // doesn't read, and one such pool would keep the manager from listing any.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.minRunners) || self.minRunners <= (has(self.maxRunners) ? self.maxRunners : 1)",message="minRunners must not be above maxRunners (1 where it is left out)",fieldPath=".minRunners"
-// +kubebuilder:validation:XValidation:rule="!has(self.defaultStore) || has(self.stores) && self.stores.exists(s, s.name == self.defaultStore)",message="must be the name of one of spec.stores",fieldPath=".defaultStore"
+// +kubebuilder:validation:XValidation:rule="!has(self.defaultStore) || has(self.stores) && self.stores.exists(s, s.name == self.defaultStore && !(has(s.readOnly) && s.readOnly))",message="must be the name of one of spec.stores that is not readOnly",fieldPath=".defaultStore"
 type RunnerPoolSpec struct {
 	// MinRunners is kept even when no job waits. Without it 0: the pool scales to zero.
 	// +optional
@@ -98,7 +98,8 @@ type RunnerPoolSpec struct {
 	// +optional
 	AllowedNamespaces *AllowedNamespaces `json:"allowedNamespaces,omitempty"`
 
-	// Stores are the buckets that jobs of the pool may write their pictures to.
+	// Stores are the buckets that jobs of the pool may write their pictures to, and that
+	// the runners have credentials for, also to read models.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -110,6 +111,17 @@ type RunnerPoolSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=50
 	DefaultStore *string `json:"defaultStore,omitempty"`
+
+	// ServiceAccountAnnotations are put on the service accounts of the pool's runners, of
+	// which each has its own: a cloud's identity, such as eks.amazonaws.com/role-arn,
+	// iam.gke.io/gcp-service-account or azure.workload.identity/client-id. A change
+	// replaces the runners as a new template does.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.size() <= 316 && k.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$'))",message="keys must be those of annotations, such as eks.amazonaws.com/role-arn"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.matches('^([^/]*[.])?(kubernetes.io|k8s.io|generation.atelier.dev)/'))",message="keys must not be those of Kubernetes or of Atelier; a cloud's are like eks.amazonaws.com/role-arn"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, self[k].size() <= 2048)",message="values must be at most 2048 characters long"
+	ServiceAccountAnnotations map[string]string `json:"serviceAccountAnnotations,omitempty"`
 
 	// Template of the runner pods, a core/v1 PodTemplateSpec. What it leaves out is
 	// filled in: the container named "runner" (image, command, probes, security

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/api/resource"
 
+	"github.com/atelier-dev/atelier/internal/bucket"
 	"github.com/atelier-dev/atelier/internal/modelstore/cache"
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 )
@@ -146,6 +147,8 @@ type pullOptions struct {
 	cacheOptions
 	sha256   string
 	insecure bool
+	// bucket says how a bucket is reached; its URL is the model's.
+	bucket bucket.Config
 }
 
 func newPullCommand() *cobra.Command {
@@ -154,8 +157,10 @@ func newPullCommand() *cobra.Command {
 		Use:   "pull MODEL",
 		Short: "Fetch a model into the cache and print its directory",
 		Long: `Fetch a model into the cache, verify each byte of it, and print the directory that it is
-in. MODEL is an OCI artifact, such as oci://ghcr.io/organisation/model:v1, or the address
-of an archive (tar, tar.gz, tar.zst, zip), for which --sha256 must say what it is.`,
+in. MODEL is an OCI artifact, such as oci://ghcr.io/organisation/model:v1, the address of
+an archive (tar, tar.gz, tar.zst, zip), for which --sha256 must say what it is, or a folder
+of a bucket (s3://, gs://, azblob://) with a file SHA256SUMS in it. Credentials for a bucket
+are found as the cloud's own tools find them.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			c, err := o.must()
@@ -178,8 +183,11 @@ of an archive (tar, tar.gz, tar.zst, zip), for which --sha256 must say what it i
 		},
 	}
 	o.add(command.Flags(), userCache())
-	command.Flags().StringVar(&o.sha256, "sha256", "", "sha256 of an archive in hexadecimal")
+	command.Flags().StringVar(&o.sha256, "sha256", "", "sha256 of an archive, or of a bucket's SHA256SUMS, in hexadecimal")
 	command.Flags().BoolVar(&o.insecure, "insecure", false, "read from a registry without TLS, and without credentials")
+	command.Flags().StringVar(&o.bucket.Endpoint, "endpoint", "", "endpoint of a bucket that is not at the cloud's own, such as https://minio.example:9000")
+	command.Flags().StringVar(&o.bucket.Region, "region", "", "region of a bucket of s3://")
+	command.Flags().BoolVar(&o.bucket.PathStyle, "path-style", false, "put the name of a bucket of s3:// into the path, as most stores that are not Amazon's want it")
 	return command
 }
 
@@ -191,8 +199,12 @@ func (o *pullOptions) remote(name string) (fetch.Remote, error) {
 		return fetch.NewOCI(name, o.insecure, credentials)
 	case strings.HasPrefix(name, "https://"), strings.HasPrefix(name, "http://"):
 		return fetch.NewHTTP(name, o.sha256, credentials)
+	case bucket.HasScheme(name):
+		config := o.bucket
+		config.URL = name
+		return fetch.NewBucket(config, o.sha256)
 	}
-	return nil, fmt.Errorf("model %s: must begin with oci://, https:// or http://", strconv.Quote(name))
+	return nil, fmt.Errorf("model %s: must begin with oci://, https://, http://, s3://, gs:// or azblob://", strconv.Quote(name))
 }
 
 func newVerifyCommand() *cobra.Command {

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/atelier-dev/atelier/test/s3server"
 )
 
 // serveZip serves the tiny model as a zip file, and gives its address and sha256.
@@ -83,6 +86,8 @@ func TestPullVerifyAndPrune(t *testing.T) {
 func TestPullRefusals(t *testing.T) {
 	for text, args := range map[string][]string{
 		"must begin with oci://":    {"emoji"},
+		"must be one of azblob://":  {"s3://"},
+		"sha256 \"short\"":          {"s3://models/tiny", "--sha256", "short"},
 		"such as 40Gi":              {"oci://localhost:1/a/b:c", "--cache-capacity", "lots"},
 		"64 hexadecimal digits":     {"https://example.com/m.tar"},
 		"must be like ghcr.io":      {"oci://nothing"},
@@ -93,5 +98,29 @@ func TestPullRefusals(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("pull %v: error is %v; want %q", args, err, text)
 		}
+	}
+}
+
+func TestPullFromABucket(t *testing.T) {
+	server := s3server.Start(t, "models")
+	sums := ""
+	for _, name := range []string{"model_index.json", "unet/config.json"} {
+		data, err := os.ReadFile(filepath.Join(tiny, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.Fill(t, "models", "tiny/"+name, data)
+		sums += fmt.Sprintf("%x  %s\n", sha256.Sum256(data), name)
+	}
+	server.Fill(t, "models", "tiny/SHA256SUMS", []byte(sums))
+	t.Setenv("AWS_ACCESS_KEY_ID", s3server.AccessKeyID)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s3server.SecretAccessKey)
+	dir, sum := t.TempDir(), fmt.Sprintf("%x", sha256.Sum256([]byte(sums)))
+	stdout, _, err := run(t, "pull", "s3://models/tiny", "--endpoint", server.URL, "--path-style", "--sha256", sum, "--cache-dir", dir)
+	if err != nil || !strings.HasPrefix(stdout, "sha256:"+sum+"\n") {
+		t.Fatalf("it printed %q (%v); want the digest of SHA256SUMS", stdout, err)
+	}
+	if stdout, _, err := run(t, "verify", "s3://models/tiny", "--cache-dir", dir); err != nil || !strings.Contains(stdout, "2 files") {
+		t.Errorf("verify prints %q (%v)", stdout, err)
 	}
 }

@@ -15,8 +15,10 @@ import (
 // newAssignment resolves a job for one attempt. A parameter is the job's, else the model's
 // default, else the API's constant; sizes and the scheduler fall back to the model's own,
 // which only the runner can read. With a picture to begin with, it is the size of that which
-// counts and not the model's. The job's seed must be recorded already.
-func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, store *v1alpha1.OutputStore, attempt int32) v1alpha1.Assignment {
+// counts and not the model's. The job's seed must be recorded already, and the pool must
+// have the job's store.
+func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, pool *v1alpha1.RunnerPool, attempt int32) v1alpha1.Assignment {
+	store, _ := storeOf(job, pool)
 	spec, defaults := job.Spec, ptr.Deref(model.Spec.Defaults, v1alpha1.ModelDefaults{})
 	if spec.Image != nil {
 		defaults.Width, defaults.Height = nil, nil
@@ -26,7 +28,7 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, store *v1
 		Attempt:             attempt,
 		JobNamespace:        job.Namespace,
 		JobName:             job.Name,
-		Model:               assignedModel(model),
+		Model:               assignedModel(model, pool),
 		Prompt:              spec.Prompt,
 		NegativePrompt:      ptr.Deref(spec.NegativePrompt, ""),
 		PromptSyntax:        resolve(v1alpha1.PromptSyntaxCompel, spec.PromptSyntax, defaults.PromptSyntax),
@@ -52,13 +54,14 @@ func newAssignment(job *v1alpha1.GenerationJob, model *v1alpha1.Model, store *v1
 	}
 }
 
-// assignedModel is a model as it is now.
-func assignedModel(model *v1alpha1.Model) v1alpha1.AssignedModel {
+// assignedModel is a model as it is now, for a runner of the pool.
+func assignedModel(model *v1alpha1.Model, pool *v1alpha1.RunnerPool) v1alpha1.AssignedModel {
 	return v1alpha1.AssignedModel{
 		Name:       model.Name,
 		UID:        model.UID,
 		Generation: model.Generation,
 		Source:     *model.Spec.Source.DeepCopy(),
+		Store:      storeOfModel(model, pool),
 		Digest:     modelDigest(model),
 	}
 }
@@ -87,10 +90,12 @@ func modelDigest(model *v1alpha1.Model) string {
 	switch source := model.Spec.Source; {
 	case source.HTTP != nil:
 		return "sha256:" + source.HTTP.SHA256
-	case source.OCI == nil:
+	case source.Path != "":
 		return ""
-	case source.OCI.Digest != "":
+	case source.OCI != nil && source.OCI.Digest != "":
 		return source.OCI.Digest
+	case source.Bucket != nil && source.Bucket.SHA256 != "":
+		return "sha256:" + source.Bucket.SHA256
 	case model.Status.ObservedGeneration != model.Generation:
 		return ""
 	}
@@ -108,14 +113,14 @@ func resolve[T any](fallback T, choices ...*T) T {
 }
 
 // storeOf returns the store of the pool that the job writes to, nil for the outputs volume.
-// It is false where the job names one that the pool does not have.
+// It is false where the job names one that the pool does not have, or has for reading only.
 func storeOf(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) (store *v1alpha1.OutputStore, found bool) {
 	name := storeName(job, pool)
 	if name == "" {
 		return nil, true
 	}
 	for i := range pool.Spec.Stores {
-		if pool.Spec.Stores[i].Name == name {
+		if pool.Spec.Stores[i].Name == name && !pool.Spec.Stores[i].ReadOnly {
 			return pool.Spec.Stores[i].DeepCopy(), true
 		}
 	}
@@ -130,7 +135,7 @@ func storeName(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) string {
 	return ptr.Deref(pool.Spec.DefaultStore, "")
 }
 
-// hasStore reports whether the pool has the store that the job names.
+// hasStore reports whether the pool has the store that the job names, and it may be written.
 func hasStore(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) bool {
 	_, found := storeOf(job, pool)
 	return found

@@ -87,7 +87,7 @@ func TestNewAssignment(t *testing.T) {
 				c.change(&job.Spec)
 			}
 			c.want.UID, c.want.JobNamespace, c.want.JobName, c.want.Attempt, c.want.Prompt, c.want.Seed = job.UID, job.Namespace, job.Name, 3, "a red apple", 42
-			got := newAssignment(job, &v1alpha1.Model{Spec: v1alpha1.ModelSpec{Defaults: c.defaults}}, nil, 3)
+			got := newAssignment(job, &v1alpha1.Model{Spec: v1alpha1.ModelSpec{Defaults: c.defaults}}, poolWith(""), 3)
 			if diff := cmp.Diff(c.want, got); diff != "" {
 				t.Errorf("want (-), got (+):\n%s", diff)
 			}

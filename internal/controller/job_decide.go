@@ -343,7 +343,7 @@ func (d *jobDecision) obstacle() (reason, message string) {
 	case d.pool == nil:
 		return v1alpha1.ReasonPoolNotFound, fmt.Sprintf("there is no RunnerPool %q in namespace %q", pool, key.Namespace)
 	case !hasStore(d.job, d.pool):
-		return v1alpha1.ReasonStoreNotFound, fmt.Sprintf("spec.output.store: RunnerPool %q has no store %q", pool, storeName(d.job, d.pool))
+		return v1alpha1.ReasonStoreNotFound, fmt.Sprintf("spec.output.store: RunnerPool %q has no store %q that may be written to", pool, storeName(d.job, d.pool))
 	case ptr.Deref(d.pool.Spec.Suspend, false):
 		return v1alpha1.ReasonPoolSuspended, fmt.Sprintf("RunnerPool %q is suspended", pool)
 	case foreign:

@@ -98,6 +98,12 @@ func TestModelDigestOfTheSpec(t *testing.T) {
 	g.Expect(decideModel(model, nil, time.Unix(1, 0)).Digest).To(Equal(digestB))
 	model.Spec.Source = v1alpha1.ModelSource{HTTP: &v1alpha1.HTTPSource{URL: "https://example.com/m.tar", SHA256: digestA[len("sha256:"):]}}
 	g.Expect(modelDigest(model)).To(Equal(digestA))
+	model.Spec.Source = v1alpha1.ModelSource{Bucket: &v1alpha1.BucketSource{URL: "s3://models/emoji", SHA256: digestB[len("sha256:"):]}}
+	g.Expect(modelDigest(model)).To(Equal(digestB))
+	model.Spec.Source.Bucket.SHA256 = ""
+	g.Expect(modelDigest(model)).To(BeEmpty())
+	model.Status = v1alpha1.ModelStatus{ObservedGeneration: model.Generation, Digest: digestA}
+	g.Expect(modelDigest(model)).To(Equal(digestA), "what the first runner found")
 	model.Spec.Source = v1alpha1.ModelSource{Path: "emoji"}
 	status := decideModel(model, nil, time.Unix(1, 0))
 	g.Expect(meta.FindStatusCondition(status.Conditions, v1alpha1.ConditionVerified)).To(HaveField("Reason", "NoDigest"))

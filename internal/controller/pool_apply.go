@@ -185,7 +185,7 @@ func (r *PoolReconciler) ensureIdentity(ctx context.Context, pool *v1alpha1.Runn
 		case apierrors.IsNotFound(err):
 			err = r.createOwned(ctx, pool, want)
 		case err == nil:
-			err = r.mendRole(ctx, have, want)
+			err = r.mend(ctx, pool, have, want)
 		}
 		if err != nil {
 			return &refusedError{what: fmt.Sprintf("%T %q", want, want.GetName()), err: err}
@@ -194,15 +194,25 @@ func (r *PoolReconciler) ensureIdentity(ctx context.Context, pool *v1alpha1.Runn
 	return nil
 }
 
-// mendRole gives a role the rules it should have. The other parts of an identity have
-// nothing that an older manager could have made otherwise.
-func (r *PoolReconciler) mendRole(ctx context.Context, have, want client.Object) error {
-	role, ok := have.(*rbacv1.Role)
-	if !ok || equality.Semantic.DeepEqual(role.Rules, want.(*rbacv1.Role).Rules) {
-		return nil
+// mend gives a role the rules that it should have, and an account the annotations. The
+// role binding has nothing that an older manager, or one that knew an older pool, could have
+// made otherwise.
+func (r *PoolReconciler) mend(ctx context.Context, pool *v1alpha1.RunnerPool, have, want client.Object) error {
+	switch have := have.(type) {
+	case *rbacv1.Role:
+		if rules := want.(*rbacv1.Role).Rules; !equality.Semantic.DeepEqual(have.Rules, rules) {
+			have.Rules = rules
+			return r.Update(ctx, have)
+		}
+	case *corev1.ServiceAccount:
+		annotations := annotated(have.Annotations, pool.Spec.ServiceAccountAnnotations)
+		if !equality.Semantic.DeepEqual(have.Annotations, annotations) {
+			before := have.DeepCopy()
+			have.Annotations = annotations
+			return r.Patch(ctx, have, lockedPatch(before))
+		}
 	}
-	role.Rules = want.(*rbacv1.Role).Rules
-	return r.Update(ctx, role)
+	return nil
 }
 
 // createOwned creates an object that goes away with its owner. That it exists already is

@@ -262,8 +262,7 @@ func (d *poolDecision) slots() int {
 func (d *poolDecision) give(m *member, job *v1alpha1.GenerationJob) {
 	model := d.models[modelKey(job)]
 	takes := loadFor(m.model(), scheduledModel(model))
-	store, _ := storeOf(job, d.pool) // It has it, as else the job would wait.
-	assignment := newAssignment(job, model, store, job.Status.Attempt+1)
+	assignment := newAssignment(job, model, d.pool, job.Status.Attempt+1)
 	assignment.BindTime = new(metav1.NewMicroTime(d.now))
 	m.assignments = append(slices.Clone(m.assignments), assignment)
 	at := slices.IndexFunc(d.plan.changes, func(c change) bool { return c.member == m })

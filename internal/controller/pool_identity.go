@@ -5,6 +5,8 @@ package controller
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -56,7 +58,7 @@ func identity(pool *v1alpha1.RunnerPool, ordinal int) []client.Object {
 		Labels:    runnerLabels(pool.Name),
 	}
 	return []client.Object{
-		&corev1.ServiceAccount{ObjectMeta: *meta.DeepCopy()},
+		serviceAccount(pool, meta),
 		&rbacv1.Role{ObjectMeta: *meta.DeepCopy(), Rules: runnerRules(meta.Name)},
 		&rbacv1.RoleBinding{
 			ObjectMeta: *meta.DeepCopy(),
@@ -64,6 +66,28 @@ func identity(pool *v1alpha1.RunnerPool, ordinal int) []client.Object {
 			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: meta.Name, Namespace: meta.Namespace}},
 		},
 	}
+}
+
+// serviceAccount makes the account of a runner, with the pool's annotations.
+func serviceAccount(pool *v1alpha1.RunnerPool, meta metav1.ObjectMeta) *corev1.ServiceAccount {
+	account := &corev1.ServiceAccount{ObjectMeta: *meta.DeepCopy()}
+	account.Annotations = annotated(nil, pool.Spec.ServiceAccountAnnotations)
+	return account
+}
+
+// annotated returns the annotations of an account that is to have the pool's. Those that it
+// had from the pool before go; AnnotationPoolAnnotations has their keys. Those of others stay.
+func annotated(have, pool map[string]string) map[string]string {
+	want := merged(have, nil)
+	for _, key := range strings.Fields(have[v1alpha1.AnnotationPoolAnnotations]) {
+		delete(want, key)
+	}
+	delete(want, v1alpha1.AnnotationPoolAnnotations)
+	if len(pool) > 0 {
+		maps.Copy(want, pool)
+		want[v1alpha1.AnnotationPoolAnnotations] = strings.Join(slices.Sorted(maps.Keys(pool)), " ")
+	}
+	return want
 }
 
 // runnerRules allow reading one Runner and writing its status.

@@ -36,7 +36,7 @@ func (d *poolDecision) prefetch() {
 func (d *poolDecision) assigned(wanted schedule.Model) *v1alpha1.AssignedModel {
 	for _, model := range d.models {
 		if model != nil && scheduledModel(model) == wanted {
-			return new(assignedModel(model))
+			return new(assignedModel(model, d.pool))
 		}
 	}
 	return nil

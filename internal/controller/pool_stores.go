@@ -5,6 +5,7 @@ package controller
 
 import (
 	"path"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -21,8 +22,13 @@ const (
 // storeFileMode lets the runner read the files, whose group is the pod's fsGroup.
 const storeFileMode int32 = 0o440
 
-// storeKeys are the keys of a Secret that the runner gets to see.
-var storeKeys = []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+// storeKeys are the keys of a Secret that the runner gets to see, by the scheme of the
+// store's URL.
+var storeKeys = map[string][]string{
+	"s3":     {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"},
+	"gs":     {"GOOGLE_APPLICATION_CREDENTIALS"},
+	"azblob": {"AZURE_STORAGE_ACCOUNT", "AZURE_STORAGE_KEY", "AZURE_STORAGE_SAS_TOKEN"},
+}
 
 // mountStores gives the runner's container, and no other, the credentials of the pool's
 // stores. As files they are in no object but their Secret, and follow it when it is renewed.
@@ -48,8 +54,10 @@ func mountStores(spec *corev1.PodSpec, stores []v1alpha1.OutputStore) {
 
 // projectStore puts the credentials of a store into a folder of its name.
 func projectStore(store v1alpha1.OutputStore) corev1.VolumeProjection {
-	items := make([]corev1.KeyToPath, len(storeKeys))
-	for i, key := range storeKeys {
+	scheme, _, _ := strings.Cut(store.URL, ":")
+	keys := storeKeys[scheme]
+	items := make([]corev1.KeyToPath, len(keys))
+	for i, key := range keys {
 		items[i] = corev1.KeyToPath{Key: key, Path: path.Join(store.Name, key)}
 	}
 	return corev1.VolumeProjection{Secret: &corev1.SecretProjection{
@@ -57,4 +65,23 @@ func projectStore(store v1alpha1.OutputStore) corev1.VolumeProjection {
 		Items:                items,
 		Optional:             new(true),
 	}}
+}
+
+// storeOfModel returns the store of the pool that the bucket of a model is in, nil for none:
+// the one whose URL is the model's or the nearest above it. Its endpoint must be the
+// model's: whoever writes a Model must not have a pool's credentials sent elsewhere.
+func storeOfModel(model *v1alpha1.Model, pool *v1alpha1.RunnerPool) *v1alpha1.OutputStore {
+	source := model.Spec.Source.Bucket
+	if source == nil {
+		return nil
+	}
+	var nearest *v1alpha1.OutputStore
+	for i := range pool.Spec.Stores {
+		store := &pool.Spec.Stores[i]
+		if store.Endpoint == source.Endpoint && strings.HasPrefix(source.URL+"/", store.URL+"/") &&
+			(nearest == nil || len(store.URL) > len(nearest.URL)) {
+			nearest = store
+		}
+	}
+	return nearest.DeepCopy()
 }

@@ -54,7 +54,7 @@ func runnerTemplate(pool *v1alpha1.RunnerPool, image string) (*corev1.PodTemplat
 	fillContainer(runnerContainerOf(&template.Spec), image)
 	mountStores(&template.Spec, pool.Spec.Stores)
 	template.Labels = merged(template.Labels, runnerLabels(pool.Name))
-	hash, err := hashTemplate(template)
+	hash, err := hashTemplate(template, pool.Spec.ServiceAccountAnnotations)
 	if err != nil {
 		return nil, err
 	}
@@ -200,10 +200,20 @@ func merged(base, over map[string]string) map[string]string {
 // templates apart.
 const hashBytes = 8
 
-func hashTemplate(template *corev1.PodTemplateSpec) (string, error) {
-	encoded, err := json.Marshal(template)
-	if err != nil {
-		return "", fmt.Errorf("spec.template: %w", err)
+// hashTemplate tells apart what pods are made from. The annotations of their accounts are a
+// part of it, as clouds give pods an identity when they are made, and only then.
+func hashTemplate(template *corev1.PodTemplateSpec, annotations map[string]string) (string, error) {
+	parts := []any{template}
+	if len(annotations) > 0 {
+		parts = append(parts, annotations)
+	}
+	var encoded []byte
+	for _, part := range parts {
+		data, err := json.Marshal(part)
+		if err != nil {
+			return "", fmt.Errorf("spec.template: %w", err)
+		}
+		encoded = append(encoded, data...)
 	}
 	sum := sha256.Sum256(encoded)
 	return hex.EncodeToString(sum[:hashBytes]), nil

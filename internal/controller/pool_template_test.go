@@ -163,3 +163,42 @@ func TestOrdinals(t *testing.T) {
 		}
 	}
 }
+
+// TestAnnotationsOfAccountsMakeAnotherTemplate, as clouds give pods an identity when they are
+// made; a pool without them has the template that it always had.
+func TestAnnotationsOfAccountsMakeAnotherTemplate(t *testing.T) {
+	hashes := map[string]bool{}
+	for _, annotations := range []map[string]string{nil, {}, {"eks.amazonaws.com/role-arn": "a"}, {"eks.amazonaws.com/role-arn": "b"}} {
+		pool := poolWith("")
+		pool.Spec.ServiceAccountAnnotations = annotations
+		template, err := runnerTemplate(pool, "atelier-runner")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hashes[template.Annotations[v1alpha1.AnnotationTemplateHash]] = true
+		if len(template.Annotations) != 1 {
+			t.Errorf("the pod has the account's annotations: %v", template.Annotations)
+		}
+	}
+	if len(hashes) != 3 {
+		t.Errorf("there are %d templates, want 3", len(hashes))
+	}
+}
+
+// TestAnnotated keeps what others put on an account, and takes back what the pool had.
+func TestAnnotated(t *testing.T) {
+	const list = v1alpha1.AnnotationPoolAnnotations
+	for name, c := range map[string]struct{ have, pool, want map[string]string }{
+		"none":      {want: map[string]string{}},
+		"first":     {pool: map[string]string{"role": "a"}, want: map[string]string{"role": "a", list: "role"}},
+		"changed":   {have: map[string]string{"role": "a", list: "role"}, pool: map[string]string{"role": "b"}, want: map[string]string{"role": "b", list: "role"}},
+		"same":      {have: map[string]string{"role": "b", list: "role"}, pool: map[string]string{"role": "b"}, want: map[string]string{"role": "b", list: "role"}},
+		"another":   {have: map[string]string{"role": "a", list: "role"}, pool: map[string]string{"id": "7", "zone": "1"}, want: map[string]string{"id": "7", "zone": "1", list: "id zone"}},
+		"taken off": {have: map[string]string{"role": "a", "theirs": "x", list: "role"}, want: map[string]string{"theirs": "x"}},
+		"theirs":    {have: map[string]string{"theirs": "x"}, pool: map[string]string{"role": "a"}, want: map[string]string{"theirs": "x", "role": "a", list: "role"}},
+	} {
+		if diff := cmp.Diff(c.want, annotated(c.have, c.pool)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}

@@ -163,6 +163,30 @@ var _ = Describe("A pool", func() {
 		Consistently(n.pods).Should(BeEmpty())
 	})
 
+	It("puts its annotations on the accounts of its runners, those that are there too, and takes them off again", func(ctx SpecContext) {
+		n := inNewNamespace(ctx)
+		pool := n.createPool(func(spec *v1alpha1.RunnerPoolSpec) {
+			spec.MinRunners = ptr.To[int32](1)
+			spec.ServiceAccountAnnotations = map[string]string{"eks.amazonaws.com/role-arn": "first"}
+		})
+		n.startRunner("default-0")
+		first := n.podUID("default-0")()
+		annotations := func(g Gomega) map[string]string {
+			var account corev1.ServiceAccount
+			g.Expect(admin.Get(ctx, client.ObjectKey{Namespace: n.name, Name: "default-0"}, &account)).To(Succeed())
+			return account.Annotations
+		}
+		Expect(annotations(Default)).To(HaveKeyWithValue("eks.amazonaws.com/role-arn", "first"))
+
+		update(n, pool, func() {
+			pool.Spec.ServiceAccountAnnotations = map[string]string{"iam.gke.io/gcp-service-account": "second"}
+		})
+		Eventually(n.podUID("default-0")).ShouldNot(Or(Equal(first), BeEmpty()), "a cloud gives a pod its identity when it is made")
+		Expect(annotations(Default)).To(And(HaveKeyWithValue("iam.gke.io/gcp-service-account", "second"), Not(HaveKey("eks.amazonaws.com/role-arn"))))
+		update(n, pool, func() { pool.Spec.ServiceAccountAnnotations = nil })
+		Eventually(annotations).Should(BeEmpty())
+	})
+
 	It("replaces runners when its template changes, one after the other, idle ones first and busy ones when they are done", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
 		n.createModel()

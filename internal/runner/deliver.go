@@ -4,12 +4,14 @@
 package runner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 	"time"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/bucket"
 	"github.com/atelier-dev/atelier/internal/modelstore"
 	"github.com/atelier-dev/atelier/internal/modelstore/cache"
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
@@ -20,6 +22,8 @@ import (
 type store struct {
 	cache       *cache.Cache
 	credentials fetch.Credentials
+	// storesDir has a directory for the credentials of each store of the pool.
+	storesDir string
 	// held are the models of the cache in use: the one that is loaded, and the one that
 	// is to be.
 	held []*cache.Model
@@ -29,15 +33,39 @@ type store struct {
 var errNoCache = errors.New("this runner has no cache to fetch models into; --cache-dir must name one")
 
 // remote is where an assignment's model is published.
-func (s *store) remote(source v1alpha1.ModelSource) (fetch.Remote, error) {
-	if source.OCI != nil {
+func (s *store) remote(assigned *v1alpha1.AssignedModel) (fetch.Remote, error) {
+	switch source := assigned.Source; {
+	case source.OCI != nil:
 		return fetch.NewOCI(source.OCI.Reference, source.OCI.Insecure, s.credentials)
+	case source.HTTP != nil:
+		return fetch.NewHTTP(source.HTTP.URL, source.HTTP.SHA256, s.credentials)
 	}
-	return fetch.NewHTTP(source.HTTP.URL, source.HTTP.SHA256, s.credentials)
+	config, err := s.modelBucket(assigned)
+	if err != nil {
+		return nil, err
+	}
+	return fetch.NewBucket(config, assigned.Source.Bucket.SHA256)
+}
+
+// modelBucket is where the bucket of a model is. A server that is the Model's idea alone
+// gets no credentials; a cloud's own gets those in the runner's surroundings.
+func (s *store) modelBucket(assigned *v1alpha1.AssignedModel) (bucket.Config, error) {
+	source, from := assigned.Source.Bucket, assigned.Store
+	config := bucket.Config{URL: source.URL, Endpoint: source.Endpoint, Region: source.Region, PathStyle: source.PathStyle,
+		Anonymous: from == nil && source.Endpoint != ""}
+	if from == nil {
+		return config, nil
+	}
+	config.Region, config.PathStyle = cmp.Or(source.Region, from.Region), source.PathStyle || from.PathStyle
+	var err error
+	config.CredentialsDir, err = s.credentialsDir(from)
+	return config, err
 }
 
 // isPublished reports whether a model is to be fetched, and not on the models volume.
-func isPublished(source v1alpha1.ModelSource) bool { return source.OCI != nil || source.HTTP != nil }
+func isPublished(source v1alpha1.ModelSource) bool {
+	return source.OCI != nil || source.HTTP != nil || source.Bucket != nil
+}
 
 // progress is told how many of a model's bytes have arrived.
 type progress = func(done, total int64)
@@ -50,7 +78,7 @@ func (s *store) fetch(ctx context.Context, assigned *v1alpha1.AssignedModel, beg
 			return m, err
 		}
 	}
-	remote, err := s.remote(assigned.Source)
+	remote, err := s.remote(assigned)
 	if err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/modelstore/cache"
 	"github.com/atelier-dev/atelier/internal/pipeline"
+	"github.com/atelier-dev/atelier/test/s3server"
 )
 
 // published is a registry with models.
@@ -168,4 +169,52 @@ func TestModelThatCannotBeHad(t *testing.T) {
 			c.Expect(report.Error).To(And(HaveField("Reason", test.reason), HaveField("Retryable", test.retryable), HaveField("Message", ContainSubstring(test.message))))
 		})
 	}
+}
+
+// fromBucket is an assignment of a model in a bucket of the server, whose pool has a store
+// with the credentials for it where there is one.
+func fromBucket(t *testing.T, uid string, server *s3server.Server, store *v1alpha1.OutputStore) (a v1alpha1.Assignment, digest string) {
+	t.Helper()
+	sums := ""
+	for path, data := range map[string]string{"model_index.json": "{}", "unet/model.onnx": "weights"} {
+		server.Fill(t, "models", "cat/"+path, []byte(data))
+		sums += digestOf(data) + "  " + path + "\n"
+	}
+	server.Fill(t, "models", "cat/SHA256SUMS", []byte(sums))
+	a = fromSource(uid, "cat", v1alpha1.ModelSource{Bucket: &v1alpha1.BucketSource{URL: "s3://models/cat", Endpoint: server.URL, PathStyle: store == nil}}, "")
+	a.Model.Store = store
+	return a, "sha256:" + digestOf(sums)
+}
+
+func digestOf(data string) string { return digest.FromString(data).Encoded() }
+
+func TestModelIsFetchedFromABucket(t *testing.T) {
+	c := newCluster(t)
+	server := s3server.Start(t, "models")
+	a, digest := fromBucket(t, "a", server, &v1alpha1.OutputStore{Name: "pictures", URL: "s3://models", Endpoint: server.URL, PathStyle: true,
+		SecretRef: &v1alpha1.ObjectReference{Name: "pictures-s3"}})
+	c.runner(a)
+	c.start(withCache(t, 0), withStores(t), withPipeline(&fakePipeline{}))
+	report := c.awaitPhase("a", v1alpha1.PhaseSucceeded)
+	c.Expect(report.Pull).To(Equal(&v1alpha1.ModelPull{DoneBytes: 9, TotalBytes: 9, Digest: digest}))
+	c.Expect(c.get().Status.Model).To(HaveField("Digest", digest))
+}
+
+// A server that only the Model names gets no credentials, whatever the runner has.
+func TestModelInABucketOfNoStoreGetsNoCredentials(t *testing.T) {
+	t.Setenv("AWS_ACCESS_KEY_ID", s3server.AccessKeyID)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", s3server.SecretAccessKey)
+	c := newCluster(t)
+	server := s3server.Start(t, "models")
+	var authorized atomic.Bool
+	server.SetReadFault(func(_ http.ResponseWriter, r *http.Request, _ int64) bool {
+		authorized.Store(r.Header.Get("Authorization") != "")
+		return false
+	})
+	a, _ := fromBucket(t, "a", server, nil)
+	c.runner(a)
+	c.start(withCache(t, 0), withStores(t))
+	c.Expect(c.awaitPhase("a", v1alpha1.PhaseFailed).Error).To(And(HaveField("Reason", v1alpha1.ReasonModelPullFailed),
+		HaveField("Message", And(ContainSubstring("s3://models/cat"), ContainSubstring("AccessDenied")))))
+	c.Expect(authorized.Load()).To(BeFalse())
 }

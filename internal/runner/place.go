@@ -6,9 +6,11 @@ package runner
 import (
 	"context"
 	"fmt"
+	"path"
 	"path/filepath"
 	"strings"
 
+	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/artifact"
 	"github.com/atelier-dev/atelier/internal/bucket"
 )
@@ -27,14 +29,15 @@ type place interface {
 func (w *work) openPlace(ctx context.Context) (place, error) {
 	store := w.assignment.Store
 	if store == nil {
-		return volume(w.outputsDir), nil
+		return volume{dir: w.outputsDir}, nil
+	}
+	if folder, ok := strings.CutPrefix(store.URL, volumeScheme); ok {
+		return volume{dir: w.outputsDir, url: volumeScheme, folder: folder}, nil
 	}
 	config := bucket.Config{URL: store.URL, Endpoint: store.Endpoint, Region: store.Region, PathStyle: store.PathStyle}
-	if store.SecretRef != nil {
-		if w.storesDir == "" {
-			return nil, fmt.Errorf("store %q: this runner has no credentials for stores; it was started before the pool's store had secretRef", store.Name)
-		}
-		config.CredentialsDir = filepath.Join(w.storesDir, store.Name)
+	var err error
+	if config.CredentialsDir, err = w.store.credentialsDir(store); err != nil {
+		return nil, err
 	}
 	b, err := bucket.Open(ctx, config)
 	if err != nil {
@@ -43,12 +46,34 @@ func (w *work) openPlace(ctx context.Context) (place, error) {
 	return inBucket{b}, nil
 }
 
-// volume is the directory of the outputs volume.
-type volume string
+// credentialsDir is where the credentials of a store are mounted; "" where it has no Secret.
+func (s *store) credentialsDir(of *v1alpha1.OutputStore) (string, error) {
+	switch {
+	case of.SecretRef == nil:
+		return "", nil
+	case s.storesDir == "":
+		return "", fmt.Errorf("store %q: this runner has no credentials for stores; it was started before the pool's store had secretRef", of.Name)
+	}
+	return filepath.Join(s.storesDir, of.Name), nil
+}
+
+// volumeScheme begins the URL of a store that is a directory of the outputs volume.
+const volumeScheme = "file:///"
+
+// volume is the outputs volume, or a folder of it that is a store and has a URL.
+type volume struct{ dir, url, folder string }
 
 func (v volume) put(_ context.Context, name string, _ artifact.Format, data []byte, _ bucket.Retry) (artifact.File, string, error) {
-	file, err := artifact.Save(string(v), name, data)
-	return file, "", err
+	if !filepath.IsLocal(name) {
+		return artifact.File{}, "", fmt.Errorf("saving %q: the path must stay below the outputs volume", name)
+	}
+	file, err := artifact.Save(v.dir, path.Join(v.folder, name), data)
+	if err != nil || v.url == "" {
+		return file, "", err
+	}
+	address := v.url + file.Path
+	file.Path = path.Clean(name)
+	return file, address, nil
 }
 
 func (volume) close() {}

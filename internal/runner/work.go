@@ -38,7 +38,6 @@ type bench struct {
 	modelsDir  string
 	store      *store
 	outputsDir string
-	storesDir  string
 	spool      spool
 	version    string
 }

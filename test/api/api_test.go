@@ -144,8 +144,8 @@ func TestRefusals(t *testing.T) {
 		{"Model", "", []string{"spec: Required value"}},
 		{"Model", spec("source: {path: ../up}"), []string{"spec.source.path", "relative path", "such as stable-diffusion-v1-5"}},
 		{"Model", spec("source: {path: /models}"), []string{"spec.source.path", "relative path"}},
-		{"Model", spec("source: {}"), []string{"spec.source", "exactly one of the fields in [path oci http] must be set"}},
-		{"Model", spec("source: {path: emoji, oci: {reference: 'a/b:c'}}"), []string{"spec.source", "exactly one of the fields in [path oci http] must be set"}},
+		{"Model", spec("source: {}"), []string{"spec.source", "exactly one of the fields in [path oci http bucket] must be set"}},
+		{"Model", spec("source: {path: emoji, oci: {reference: 'a/b:c'}}"), []string{"spec.source", "exactly one of the fields in [path oci http bucket] must be set"}},
 		{"Model", spec("source: {oci: {}}"), []string{"spec.source.oci.reference: Required value"}},
 		{"Model", spec("source: {oci: {reference: 'no-repository'}}"), []string{"spec.source.oci.reference", "such as ghcr.io/organisation/model:v1"}},
 		{"Model", spec("source: {oci: {reference: 'oci://ghcr.io/a/b:c'}}"), []string{"spec.source.oci.reference", "must be a registry, a repository"}},
@@ -154,6 +154,14 @@ func TestRefusals(t *testing.T) {
 		{"Model", spec("source: {http: {url: 'https://example.com/m.tar'}}"), []string{"spec.source.http.sha256: Required value"}},
 		{"Model", spec("source: {http: {url: 'ftp://example.com/m.tar', sha256: '" + strings.Repeat("a", 64) + "'}}"), []string{"spec.source.http.url", "must be an http or https URL"}},
 		{"Model", spec("source: {http: {url: 'https://me:secret@example.com/m.tar', sha256: '" + strings.Repeat("a", 64) + "'}}"), []string{"spec.source.http.url", "without a name or password"}},
+		{"Model", spec("source: {bucket: {}}"), []string{"spec.source.bucket.url: Required value"}},
+		{"Model", spec("source: {bucket: {url: 'https://models.example/sd15'}}"), []string{"spec.source.bucket.url", "such as s3://models/stable-diffusion-v1-5"}},
+		{"Model", spec("source: {bucket: {url: 'file:///models/sd15'}}"), []string{"spec.source.bucket.url", "must be s3://, gs:// or azblob://"}},
+		{"Model", spec("source: {bucket: {url: 's3://models/../sd15'}}"), []string{"spec.source.bucket.url", "must be s3://, gs:// or azblob://"}},
+		{"Model", spec("source: {bucket: {url: 's3://models', sha256: 'sha256:ab'}}"), []string{"spec.source.bucket.sha256", "should match"}},
+		{"Model", spec("source: {bucket: {url: 's3://models', endpoint: 'https://minio.example?a=b'}}"), []string{"spec.source.bucket.endpoint", "without a name, password or query"}},
+		{"Model", spec("source: {bucket: {url: 'gs://models', region: eu-central-1}}"), []string{"spec.source.bucket.region", "only buckets of s3:// are asked for by region"}},
+		{"Model", spec("source: {bucket: {url: 'gs://models', pathStyle: true}}"), []string{"spec.source.bucket.pathStyle", "only s3:// has two styles"}},
 		{"Model", spec(source, "defaults: {width: 12}"), []string{"spec.defaults.width", "multiple of 8"}},
 		{"Model", spec(source, "defaults: {clipSkip: 13}"), []string{"spec.defaults.clipSkip", "less than or equal to 12"}},
 		{"Model", spec(source, "defaults: {guidanceRescale: 2}"), []string{"spec.defaults.guidanceRescale", "less than or equal to 1"}},
@@ -175,7 +183,21 @@ func TestRefusals(t *testing.T) {
 		{"RunnerPool", spec("defaultStore: pictures"), []string{"spec.defaultStore", "must be the name of one of spec.stores"}},
 		{"RunnerPool", spec("stores: [{name: pictures, url: 'pictures'}]"), []string{"spec.stores[0].url", "such as s3://pictures/team-a"}},
 		{"RunnerPool", spec("stores: [{name: pictures, url: 's3://pictures/a/../b'}]"), []string{"spec.stores[0].url", "such as s3://pictures/team-a"}},
-		{"RunnerPool", spec("stores: [{name: pictures, url: 's3://pictures', endpoint: 'https://me:secret@minio.example'}]"), []string{"spec.stores[0].endpoint", "without a name or password"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 's3://pictures', endpoint: 'https://me:secret@minio.example'}]"), []string{"spec.stores[0].endpoint", "without a name, password or query"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'ftp://pictures'}]"), []string{"spec.stores[0].url", "must be s3://, gs:// or azblob://", "or file:///"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'file:///a/../../etc'}]"), []string{"spec.stores[0].url", "a directory of the outputs volume"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'file://etc'}]"), []string{"spec.stores[0].url", "a directory of the outputs volume"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'file:///a//b'}]"), []string{"spec.stores[0].url", "a directory of the outputs volume"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'file:///a', secretRef: {name: b}}]"), []string{"spec.stores[0].secretRef", "must be left out: file:///"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'file:///a', endpoint: 'https://minio.example'}]"), []string{"spec.stores[0].endpoint", "must be left out: file:///"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'gs://pictures', region: eu}]"), []string{"spec.stores[0].region", "must be left out: only buckets of s3://"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'azblob://pictures', secretRef: {name: b}, pathStyle: true}]"), []string{"spec.stores[0].pathStyle", "must be left out: only s3://"}},
+		{"RunnerPool", spec("stores: [{name: pictures, url: 'azblob://pictures'}]"), []string{"spec.stores[0].endpoint", "such as https://account.blob.core.windows.net"}},
+		{"RunnerPool", spec("defaultStore: models", "stores: [{name: models, url: 's3://models', readOnly: true}]"), []string{"spec.defaultStore", "that is not readOnly"}},
+		{"RunnerPool", spec("serviceAccountAnnotations: {'a b': c}"), []string{"spec.serviceAccountAnnotations", "such as eks.amazonaws.com/role-arn"}},
+		{"RunnerPool", spec("serviceAccountAnnotations: {'kubernetes.io/enforce-mountable-secrets': 'true'}"), []string{"spec.serviceAccountAnnotations", "must not be those of Kubernetes or of Atelier"}},
+		{"RunnerPool", spec("serviceAccountAnnotations: {'generation.atelier.dev/pool-annotations': 'a'}"), []string{"spec.serviceAccountAnnotations", "must not be those of Kubernetes or of Atelier"}},
+		{"RunnerPool", spec("serviceAccountAnnotations: {a: " + strings.Repeat("b", 2049) + "}"), []string{"spec.serviceAccountAnnotations", "at most 2048 characters"}},
 		{"RunnerPool", spec("template: [1]"), []string{"spec.template", "must be of type object"}},
 	}
 	for _, tt := range tests {
@@ -235,12 +257,29 @@ func TestModelSources(t *testing.T) {
 		"oci: {reference: 'localhost:5000/model:v1.2_3', insecure: true}",
 		"oci: {reference: 'ghcr.io/a/b/c_d--e.f:v1@sha256:" + sum + "', digest: 'sha256:" + sum + "'}",
 		"http: {url: 'https://example.com:8443/a/m.tar.gz?v=2&user=me@here', sha256: '" + sum + "'}",
+		"bucket: {url: 's3://models/large/sd15', sha256: '" + sum + "', endpoint: 'https://minio.example:9000', region: eu, pathStyle: true}",
+		"bucket: {url: 'gs://models'}",
+		"bucket: {url: 'azblob://models/sd15', endpoint: 'https://account.blob.core.windows.net'}",
 	} {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			out, err := apply(t, "Model", fmt.Sprintf("source-%d", i), spec("source: {"+source+"}"))
 			NewWithT(t).Expect(err).NotTo(HaveOccurred(), out)
 		})
 	}
+}
+
+func TestStores(t *testing.T) {
+	out, err := apply(t, "RunnerPool", "stores", spec("defaultStore: s3", "serviceAccountAnnotations: {eks.amazonaws.com/role-arn: 'arn:aws:iam::1:role/a', plain: b}",
+		`stores:
+  - {name: s3, url: 's3://pictures/team-a', endpoint: 'https://minio.example:9000', region: eu, pathStyle: true, secretRef: {name: a}}
+  - {name: gs, url: 'gs://pictures_of_ours/a'}
+  - {name: private, url: 'gs://pictures', endpoint: 'https://storage.example', secretRef: {name: b}}
+  - {name: azure, url: 'azblob://pictures', secretRef: {name: c}}
+  - {name: identity, url: 'azblob://pictures', endpoint: 'https://account.blob.core.windows.net'}
+  - {name: models, url: 's3://models', readOnly: true}
+  - {name: volume, url: 'file:///'}
+  - {name: archive, url: 'file:///archive/2026'}`))
+	NewWithT(t).Expect(err).NotTo(HaveOccurred(), out)
 }
 
 func TestPoolNamesAreShort(t *testing.T) {

@@ -63,6 +63,14 @@ func (s *Server) Fill(t testing.TB, bucket, key string, data []byte) {
 	}
 }
 
+// Drop removes an object from the server's disk.
+func (s *Server) Drop(t testing.TB, bucket, key string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(s.root, bucket, filepath.FromSlash(key))); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Object reads an object from the server's disk.
 func (s *Server) Object(bucket, key string) ([]byte, error) {
 	return os.ReadFile(filepath.Join(s.root, bucket, filepath.FromSlash(key)))

@@ -4,6 +4,7 @@
 package fetch
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,5 +69,28 @@ func TestAddressesAreShownWithoutSecrets(t *testing.T) {
 	_, _, err = h.Open(t.Context(), Blob{}, 0)
 	if err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("error is %v; want one without the signature", err)
+	}
+}
+
+func TestSums(t *testing.T) {
+	sum := strings.Repeat("0a", 32)
+	blobs, err := parseSums([]byte(sum + "  ./unet/model.onnx\r\n" + sum + " *a file with spaces\n\n"))
+	want := []Blob{{Digest: "sha256:" + sum, Size: -1, Path: "unet/model.onnx"}, {Digest: "sha256:" + sum, Size: -1, Path: "a file with spaces"}}
+	if err != nil || !slices.Equal(blobs, want) {
+		t.Errorf("got %+v (%v), want %+v", blobs, err, want)
+	}
+	for text, data := range map[string]string{
+		"has no lines":                  "\n",
+		"line 2: must be a sha256":      sum + "  a\n<html>\n",
+		"line 1: must be a sha256":      sum[:40] + "  a",
+		"line 1: must be a sha256 of":   "\\" + sum + "  a\\nb",
+		"line 1: the path \"/etc/pass":  sum + "  /etc/passwd",
+		"line 1: the path \"a/../../b":  sum + "  a/../../b",
+		"line 1: the path \".\"":        sum + "  .",
+		"line 1001: at most 1000 files": strings.Repeat(sum+"  a\n", 1001),
+	} {
+		if _, err := parseSums([]byte(data)); err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("error is %v; want %q", err, text)
+		}
 	}
 }
