@@ -4,11 +4,11 @@
 package v1alpha1
 
 // OutputStore is a place that the runners of a pool may write pictures to, and read models
-// from: a bucket, or a directory of the outputs volume.
+// from: a bucket, or the outputs volume under a name.
 // +kubebuilder:validation:XValidation:rule="!has(self.region) || self.url.startsWith('s3://')",message="must be left out: only buckets of s3:// are asked for by region",fieldPath=".region"
 // +kubebuilder:validation:XValidation:rule="!has(self.pathStyle) || !self.pathStyle || self.url.startsWith('s3://')",message="must be left out: only s3:// has two styles",fieldPath=".pathStyle"
-// +kubebuilder:validation:XValidation:rule="!has(self.endpoint) || !self.url.startsWith('file:')",message="must be left out: file:/// is a directory of the outputs volume",fieldPath=".endpoint"
-// +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || !self.url.startsWith('file:')",message="must be left out: file:/// is a directory of the outputs volume",fieldPath=".secretRef"
+// +kubebuilder:validation:XValidation:rule="!has(self.endpoint) || !self.url.startsWith('file:')",message="must be left out: file:/// is the outputs volume",fieldPath=".endpoint"
+// +kubebuilder:validation:XValidation:rule="!has(self.secretRef) || !self.url.startsWith('file:')",message="must be left out: file:/// is the outputs volume",fieldPath=".secretRef"
 // +kubebuilder:validation:XValidation:rule="has(self.endpoint) || has(self.secretRef) || !self.url.startsWith('azblob://')",message="must be that of the storage account where no secretRef names it, such as https://account.blob.core.windows.net",fieldPath=".endpoint"
 type OutputStore struct {
 	// Name by which jobs choose the store.
@@ -21,11 +21,11 @@ type OutputStore struct {
 	// URL of the bucket, with the prefix of all keys: s3://pictures/team-a for Amazon S3
 	// and what speaks its language, gs:// for Google Cloud Storage, azblob://container for
 	// Azure Blob Storage. Below it the keys are those that the paths on the outputs
-	// volume would be, such as <namespace>/<directory>/<index>.png. file:///archive is the
-	// directory archive of the outputs volume, and file:/// the volume itself.
+	// volume would be, such as <namespace>/<directory>/<index>.png. file:/// is the outputs volume
+	// itself, for jobs to choose where there is a defaultStore.
 	// +required
 	// +kubebuilder:validation:MaxLength=256
-	// +kubebuilder:validation:XValidation:rule="self.matches('^((s3|gs|azblob)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[A-Za-z0-9_=.-]+)*|file:///([A-Za-z0-9_=.-]+(/[A-Za-z0-9_=.-]+)*)?)$') && !self.split('/').exists(s, s == '.' || s == '..')",message="must be s3://, gs:// or azblob://, a bucket, and segments of letters, digits, '_', '=', '.' and '-', such as s3://pictures/team-a; or file:/// and such segments, which is a directory of the outputs volume"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^((s3|gs|azblob)://[a-z0-9][a-z0-9._-]{1,61}[a-z0-9](/[A-Za-z0-9_=.-]+)*|file:///)$') && !self.split('/').exists(s, s == '.' || s == '..')",message="must be s3://, gs:// or azblob://, a bucket, and segments of letters, digits, '_', '=', '.' and '-', such as s3://pictures/team-a; or file:///, which is the outputs volume"
 	URL string `json:"url"`
 
 	// Endpoint of a store that is not the cloud's own: of one that speaks S3, such as MinIO

@@ -6,7 +6,6 @@ package runner
 import (
 	"context"
 	"fmt"
-	"path"
 	"path/filepath"
 	"strings"
 
@@ -14,6 +13,9 @@ import (
 	"github.com/atelier-dev/atelier/internal/artifact"
 	"github.com/atelier-dev/atelier/internal/bucket"
 )
+
+// volumeURL is that of a store that is the outputs volume.
+const volumeURL = "file:///"
 
 // place is where pictures are written: the same name and bytes give the same file, however
 // often, and no one sees a part of one.
@@ -28,11 +30,8 @@ type place interface {
 // whether there are credentials for that.
 func (w *work) openPlace(ctx context.Context) (place, error) {
 	store := w.assignment.Store
-	if store == nil {
-		return volume{dir: w.outputsDir}, nil
-	}
-	if folder, ok := strings.CutPrefix(store.URL, volumeScheme); ok {
-		return volume{dir: w.outputsDir, url: volumeScheme, folder: folder}, nil
+	if store == nil || store.URL == volumeURL {
+		return volume(w.outputsDir), nil
 	}
 	config := bucket.Config{URL: store.URL, Endpoint: store.Endpoint, Region: store.Region, PathStyle: store.PathStyle}
 	var err error
@@ -57,23 +56,12 @@ func (s *store) credentialsDir(of *v1alpha1.OutputStore) (string, error) {
 	return filepath.Join(s.storesDir, of.Name), nil
 }
 
-// volumeScheme begins the URL of a store that is a directory of the outputs volume.
-const volumeScheme = "file:///"
-
-// volume is the outputs volume, or a folder of it that is a store and has a URL.
-type volume struct{ dir, url, folder string }
+// volume is the directory of the outputs volume.
+type volume string
 
 func (v volume) put(_ context.Context, name string, _ artifact.Format, data []byte, _ bucket.Retry) (artifact.File, string, error) {
-	if !filepath.IsLocal(name) {
-		return artifact.File{}, "", fmt.Errorf("saving %q: the path must stay below the outputs volume", name)
-	}
-	file, err := artifact.Save(v.dir, path.Join(v.folder, name), data)
-	if err != nil || v.url == "" {
-		return file, "", err
-	}
-	address := v.url + file.Path
-	file.Path = path.Clean(name)
-	return file, address, nil
+	file, err := artifact.Save(string(v), name, data)
+	return file, "", err
 }
 
 func (volume) close() {}

@@ -8,19 +8,23 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"net/http"
+	"os"
+	"path/filepath"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/test/s3server"
 )
 
-// storesManifest is a pool with a store that works, by default, and one whose bucket is not
-// there.
+// storesManifest is a pool with a store that works, by default, one whose bucket is not there,
+// one for models and one that is the outputs volume.
 const storesManifest = `
 apiVersion: v1
 kind: Secret
@@ -36,6 +40,8 @@ spec:
   stores:
   - {name: pictures, url: "s3://pictures/atelier", endpoint: %[1]q, region: us-east-1, pathStyle: true, secretRef: {name: pictures}}
   - {name: nowhere, url: "s3://nowhere", endpoint: %[1]q, region: us-east-1, pathStyle: true, secretRef: {name: pictures}}
+  - {name: models, url: "s3://models", endpoint: %[1]q, region: us-east-1, pathStyle: true, readOnly: true, secretRef: {name: pictures}}
+  - {name: volume, url: "file:///"}
   template:
     spec:
       containers:
@@ -43,14 +49,42 @@ spec:
         resources: {limits: {nvidia.com/gpu: 1}}
       volumes:
       - {name: models, persistentVolumeClaim: {claimName: models, readOnly: true}}
+      - {name: outputs, persistentVolumeClaim: {claimName: outputs}}
+`
+
+// bucketModelManifest is a model in the store for models.
+const bucketModelManifest = `
+apiVersion: generation.atelier.dev/v1alpha1
+kind: Model
+metadata: {name: bucketed}
+spec:
+  source:
+    bucket: {url: "s3://models/tiny", endpoint: %q}
 `
 
 // openStores makes the pool, whose store is a real S3 server.
 func (s *studio) openStores(ctx context.Context) *s3server.Server {
 	GinkgoHelper()
-	server := s3server.Start(GinkgoTB(), "pictures")
+	server := s3server.Start(GinkgoTB(), "pictures", "models")
 	s.mustApply(ctx, fmt.Sprintf(storesManifest, server.URL))
 	return server
+}
+
+// fillBucket puts the files of a directory into the folder tiny of the bucket models, with a
+// list of them, which it gives.
+func fillBucket(server *s3server.Server, dir string) (sums string) {
+	GinkgoHelper()
+	Expect(fs.WalkDir(os.DirFS(dir), ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		server.Fill(GinkgoTB(), "models", "tiny/"+name, data)
+		sums += fmt.Sprintf("%x  %s\n", sha256.Sum256(data), name)
+		return err
+	})).To(Succeed())
+	server.Fill(GinkgoTB(), "models", "tiny/SHA256SUMS", []byte(sums))
+	return sums
 }
 
 func withStore(name string) func(*v1alpha1.GenerationJobSpec) {
@@ -131,6 +165,29 @@ var _ = Describe("A pool's stores", func() {
 		Expect(done.Status.Outputs[0].SHA256).To(Equal(anew.Status.Outputs[0].SHA256))
 	}, SpecTimeout(3*time.Minute))
 
+	It("may be the outputs volume, which a job chooses by their name", func(ctx SpecContext) {
+		s := newStudio(ctx)
+		s.openStores(ctx)
+		s.submit(ctx, job("apple", withStore("volume")))
+		output := s.ended(ctx, "apple", v1alpha1.PhaseSucceeded).Status.Outputs[0]
+		Expect(output.URL).To(BeEmpty())
+		Expect(filepath.Join(s.outputs, output.Path)).To(BeARegularFile())
+	}, SpecTimeout(2*time.Minute))
+
+	It("lend their credentials to a model in a bucket, which then has the digest of its list", func(ctx SpecContext) {
+		s := newStudio(ctx)
+		server := s.openStores(ctx)
+		sums := fillBucket(server, filepath.Join(s.models, "tiny"))
+		s.mustApply(ctx, fmt.Sprintf(bucketModelManifest, server.URL))
+		bucketed := func(spec *v1alpha1.GenerationJobSpec) { spec.ModelRef.Name = "bucketed" }
+		s.submit(ctx, job("apple", bucketed))
+		s.ended(ctx, "apple", v1alpha1.PhaseSucceeded)
+		var model v1alpha1.Model
+		Expect(api.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "bucketed"}, &model)).To(Succeed())
+		Expect(model.Status.Digest).To(Equal(fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(sums)))))
+		Expect(model.Status.Conditions).To(haveCondition(v1alpha1.ConditionVerified, metav1.ConditionTrue, v1alpha1.ReasonDigestMatches))
+	}, SpecTimeout(2*time.Minute))
+
 	It("keep a job waiting that names one which the pool does not have", func(ctx SpecContext) {
 		s := newStudio(ctx)
 		s.openStores(ctx)
@@ -138,5 +195,14 @@ var _ = Describe("A pool's stores", func() {
 		Eventually(func() []metav1.Condition { return s.job(ctx, "early").Status.Conditions }).
 			Should(haveCondition(v1alpha1.ConditionScheduled, metav1.ConditionFalse, v1alpha1.ReasonStoreNotFound))
 		Expect(messageOf(s.job(ctx, "early").Status.Conditions, v1alpha1.ConditionScheduled)).To(ContainSubstring("later"))
+	}, SpecTimeout(time.Minute))
+
+	It("keep a job waiting that names one which is there for models", func(ctx SpecContext) {
+		s := newStudio(ctx)
+		s.openStores(ctx)
+		s.submit(ctx, job("early", withStore("models")))
+		Eventually(func() []metav1.Condition { return s.job(ctx, "early").Status.Conditions }).
+			Should(haveCondition(v1alpha1.ConditionScheduled, metav1.ConditionFalse, v1alpha1.ReasonStoreNotFound))
+		Expect(messageOf(s.job(ctx, "early").Status.Conditions, v1alpha1.ConditionScheduled)).To(ContainSubstring(`"models" that may be written to`))
 	}, SpecTimeout(time.Minute))
 })
