@@ -79,8 +79,8 @@ build: bin/manager bin/runner ## Build the manager and the runner.
 bin/manager:
 	@$(call timed,the manager,CGO_ENABLED=0 go build $(GO_LDFLAGS) -o $@ ./cmd/manager)
 
-# Google's library then leaves out gRPC, which nobody uses here: that is a quarter of the
-# program's size, and most of the time that it would take to start.
+# Google's library then leaves out parts of gRPC that nobody uses here: they are a quarter of
+# the program's size and make its start longer (docs/performance.md).
 RUNNER_TAGS := disable_grpc_modules
 
 .PHONY: bin/runner

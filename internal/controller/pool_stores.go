@@ -78,7 +78,7 @@ func storeOfModel(model *v1alpha1.Model, pool *v1alpha1.RunnerPool) *v1alpha1.Ou
 	var nearest *v1alpha1.OutputStore
 	for i := range pool.Spec.Stores {
 		store := &pool.Spec.Stores[i]
-		if store.Endpoint == source.Endpoint && strings.HasPrefix(source.URL+"/", store.URL+"/") &&
+		if strings.TrimSuffix(store.Endpoint, "/") == strings.TrimSuffix(source.Endpoint, "/") && strings.HasPrefix(source.URL+"/", store.URL+"/") &&
 			(nearest == nil || len(store.URL) > len(nearest.URL)) {
 			nearest = store
 		}

@@ -88,6 +88,7 @@ func TestStoreOfAModel(t *testing.T) {
 		want   string
 	}{
 		"the very URL":             {v1alpha1.ModelSource{Bucket: &v1alpha1.BucketSource{URL: "s3://models", Endpoint: endpoint}}, "all"},
+		"an endpoint and a slash":  {v1alpha1.ModelSource{Bucket: &v1alpha1.BucketSource{URL: "s3://models", Endpoint: endpoint + "/"}}, "all"},
 		"below it":                 {v1alpha1.ModelSource{Bucket: &v1alpha1.BucketSource{URL: "s3://models/sd15", Endpoint: endpoint}}, "all"},
 		"the nearest above":        {v1alpha1.ModelSource{Bucket: &v1alpha1.BucketSource{URL: "s3://models/large/xl", Endpoint: endpoint}}, "large"},
 		"a name that goes on":      {v1alpha1.ModelSource{Bucket: &v1alpha1.BucketSource{URL: "s3://models-of-others/sd15", Endpoint: endpoint}}, ""},
