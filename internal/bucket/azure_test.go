@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/atelier-dev/atelier/test/azureserver"
@@ -29,9 +30,9 @@ func TestFaultsOfAzureStay(t *testing.T) {
 		"busy":                {status: 503, word: "ServerBusy", code: "ServerBusy", temporary: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			puts := 0
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				puts++
+			var puts atomic.Int64
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				puts.Add(1)
 				w.Header().Set("x-ms-error-code", test.word)
 				w.WriteHeader(test.status)
 			}))
@@ -50,8 +51,8 @@ func TestFaultsOfAzureStay(t *testing.T) {
 			if strings.Contains(err.Error(), "secret") {
 				t.Errorf("%q has a signature", err)
 			}
-			if puts != 1 {
-				t.Errorf("%d requests, want 1", puts)
+			if n := puts.Load(); n != 1 {
+				t.Errorf("%d requests, want 1", n)
 			}
 		})
 	}
@@ -72,9 +73,9 @@ func TestAzureRequests(t *testing.T) {
 			func(r *http.Request) bool { return r.URL.Query().Get("sig") == "a+b" }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var got []*http.Request
+			got := make(chan *http.Request, 8)
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				got = append(got, r)
+				got <- r
 				w.WriteHeader(http.StatusCreated)
 			}))
 			t.Cleanup(server.Close)
@@ -82,10 +83,27 @@ func TestAzureRequests(t *testing.T) {
 			if _, err := open(t, config).Put(t.Context(), "a/0.png", "image/png", picture, Retry{}); err != nil {
 				t.Fatal(err)
 			}
-			if len(got) != 1 || got[0].Method != http.MethodPut || got[0].URL.Path != "/pictures/team-a/a/0.png" || got[0].ContentLength != int64(len(picture)) || !test.is(got[0]) {
-				t.Errorf("requests are %v", got)
+			if n := len(got); n != 1 {
+				t.Fatalf("%d requests, want 1", n)
+			}
+			if r := <-got; r.Method != http.MethodPut || r.URL.Path != "/pictures/team-a/a/0.png" || r.ContentLength != int64(len(picture)) || !test.is(r) {
+				t.Errorf("the request is %s %s of %d bytes", r.Method, r.URL.Path, r.ContentLength)
 			}
 		})
+	}
+}
+
+// TestAzureSignature is good for what it was made for.
+func TestAzureSignature(t *testing.T) {
+	s := azureserver.Start(t, "pictures")
+	config := Config{URL: "azblob://pictures", Endpoint: s.Endpoint(), CredentialsDir: mounted(t, map[string]string{KeyAzureSAS: s.SAS(t, "pictures")})}
+	b := open(t, config)
+	if _, err := b.Put(t.Context(), "0.png", "image/png", picture, Retry{}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Read(t.Context(), "0.png", 0)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != CodeAccessDenied {
+		t.Errorf("error is %v; want %s", err, CodeAccessDenied)
 	}
 }
 

@@ -62,15 +62,15 @@ func badTokens(w http.ResponseWriter, _ *http.Request) {
 
 func TestGoogleTokenIsSent(t *testing.T) {
 	s := backends["gs"](t, "pictures")
-	var authorization string
+	sent := make(chan string, 1)
 	s.SetFault(func(_ http.ResponseWriter, r *http.Request, _ int64) bool {
-		authorization = r.Header.Get("Authorization")
+		sent <- r.Header.Get("Authorization")
 		return false
 	})
 	if _, err := open(t, s.reach(t, "pictures")).Put(t.Context(), "0.png", "image/png", picture[:100], Retry{}); err != nil {
 		t.Fatal(err)
 	}
-	if authorization != "Bearer atelier-token" {
+	if authorization := <-sent; authorization != "Bearer atelier-token" {
 		t.Errorf("authorization is %q", authorization)
 	}
 }

@@ -47,6 +47,9 @@ func openS3(ctx context.Context, c Config, name string, s secret) (*blob.Bucket,
 		// Of a body whose checksum nobody asked for the signature has the sha256, which
 		// stores compare that know no newer checksums.
 		config.WithRequestChecksumCalculation(aws.RequestChecksumCalculationWhenRequired),
+		// What is read is compared with a sha256 of its own, and objects without a checksum
+		// would be complained of in the log.
+		config.WithResponseChecksumValidation(aws.ResponseChecksumValidationWhenRequired),
 	}
 	switch {
 	case c.Region != "":

@@ -79,7 +79,7 @@ func serviceAccount(pool *v1alpha1.RunnerPool, meta metav1.ObjectMeta) *corev1.S
 // had from the pool before go; AnnotationPoolAnnotations has their keys. Those of others stay.
 func annotated(have, pool map[string]string) map[string]string {
 	want := merged(have, nil)
-	for _, key := range strings.FieldsSeq(have[v1alpha1.AnnotationPoolAnnotations]) {
+	for key := range strings.FieldsSeq(have[v1alpha1.AnnotationPoolAnnotations]) {
 		delete(want, key)
 	}
 	delete(want, v1alpha1.AnnotationPoolAnnotations)

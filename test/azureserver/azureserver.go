@@ -13,9 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob"
+	"github.com/Azure/azure-sdk-for-go/sdk/storage/azblob/sas"
 
 	"github.com/atelier-dev/atelier/test/front"
 	"github.com/atelier-dev/atelier/test/internal/repository"
@@ -69,6 +72,18 @@ func Start(t testing.TB, containers ...string) *Server {
 
 // Endpoint is that of the account, behind the proxy.
 func (s *Server) Endpoint() string { return s.URL + "/" + Account }
+
+// SAS is a signature with which objects of a container may be written for an hour.
+func (s *Server) SAS(t testing.TB, container string) string {
+	t.Helper()
+	address, err := s.client.ServiceClient().NewContainerClient(container).GetSASURL(
+		sas.ContainerPermissions{Create: true, Write: true}, time.Now().Add(time.Hour), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, signature, _ := strings.Cut(address, "?")
+	return signature
+}
 
 // Object reads an object, past the proxy.
 func (s *Server) Object(container, key string) ([]byte, error) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/atelier-dev/atelier/internal/bucket"
@@ -83,13 +84,17 @@ func TestBucketGoesOnInTheMiddle(t *testing.T) {
 	s := s3server.Start(t, "models")
 	want := model(1, 2*half)
 	want.inBucket(t, s, "sd15")
+	var mu sync.Mutex
 	var ranges []string
 	s.SetReadFault(func(w http.ResponseWriter, r *http.Request, _ int64) bool {
 		if !strings.HasSuffix(r.URL.Path, "/unet/model.onnx_data") {
 			return false
 		}
+		mu.Lock()
 		ranges = append(ranges, r.Header.Get("Range"))
-		switch len(ranges) {
+		n := len(ranges)
+		mu.Unlock()
+		switch n {
 		case 1:
 			w.Header().Set("Content-Length", strconv.Itoa(2*half))
 			w.Header().Set("Last-Modified", "Mon, 02 Jan 2006 15:04:05 GMT")
@@ -105,6 +110,8 @@ func TestBucketGoesOnInTheMiddle(t *testing.T) {
 	m, err := pull(t, open(t, quick(t)), inFolder(t, s, "sd15", ""))
 	must(t, err)
 	want.expect(t, m)
+	mu.Lock()
+	defer mu.Unlock()
 	if len(ranges) != 3 || ranges[0] != "" && ranges[0] != "bytes=0-" || !strings.HasPrefix(ranges[2], fmt.Sprintf("bytes=%d-", half)) {
 		t.Errorf("asked for %q; want the second half at the end", ranges)
 	}
