@@ -155,7 +155,7 @@ func TestModelThatCannotBeHad(t *testing.T) {
 	}{
 		"expired credentials": {broken: broken(http.StatusUnauthorized, ""), reason: v1alpha1.ReasonModelPullFailed, message: "missing, wrong or expired", retryable: true},
 		"down":                {broken: broken(http.StatusBadGateway, ""), reason: v1alpha1.ReasonModelPullFailed, message: "502", retryable: true},
-		"other bytes":         {broken: broken(http.StatusOK, "xx"), reason: v1alpha1.ReasonModelVerifyFailed, message: "the digest is"},
+		"other bytes":         {broken: broken(http.StatusOK, strings.Repeat("x", 200)), reason: v1alpha1.ReasonModelVerifyFailed, message: "the digest is"},
 		"no room":             {capacity: 10, reason: v1alpha1.ReasonCacheFull, message: "the model cache is full", retryable: true},
 	} {
 		t.Run(name, func(t *testing.T) {
