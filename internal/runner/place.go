@@ -29,10 +29,10 @@ type place interface {
 // openPlace finds out where the assignment's pictures go, and before any work is done
 // whether there are credentials for that.
 func (w *work) openPlace(ctx context.Context) (place, error) {
-	store := w.assignment.Store
-	if store == nil || store.URL == volumeURL {
+	if !w.inBucket() {
 		return volume(w.outputsDir), nil
 	}
+	store := w.assignment.Store
 	config := bucket.Config{URL: store.URL, Endpoint: store.Endpoint, Region: store.Region, PathStyle: store.PathStyle}
 	var err error
 	if config.CredentialsDir, err = w.store.credentialsDir(store); err != nil {
