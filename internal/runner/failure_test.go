@@ -36,8 +36,8 @@ func TestFailed(t *testing.T) {
 		{v1alpha1.ReasonModelLoadFailed, other, v1alpha1.ReasonModelLoadFailed, true, "out of memory"},
 		{v1alpha1.ReasonGenerationFailed, other, v1alpha1.ReasonGenerationFailed, true, "out of memory"},
 		{v1alpha1.ReasonSaveFailed, other, v1alpha1.ReasonSaveFailed, true, "out of memory"},
-		{v1alpha1.ReasonSaveFailed, down, v1alpha1.ReasonStoreUnavailable, true, "writing s3://pictures/0.png: no answer"},
-		{v1alpha1.ReasonSaveFailed, denied, v1alpha1.ReasonSaveFailed, true, "writing s3://pictures/0.png: AccessDenied: 403"},
+		{v1alpha1.ReasonSaveFailed, down, v1alpha1.ReasonStoreUnavailable, true, down.Error()},
+		{v1alpha1.ReasonSaveFailed, denied, v1alpha1.ReasonSaveFailed, true, denied.Error()},
 	}
 	for _, test := range tests {
 		f := failed(test.stage, test.err)
