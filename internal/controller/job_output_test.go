@@ -28,7 +28,7 @@ func TestOutputPaths(t *testing.T) {
 		job.Spec.Images = ptr.To[int32](2)
 		job.Spec.Output = &v1alpha1.OutputSpec{Path: &template}
 		for _, attempt := range []int32{1, 2} {
-			got := newAssignment(job, &v1alpha1.Model{}, nil, attempt).OutputPaths
+			got := newAssignment(job, &v1alpha1.Model{}, poolWith(""), attempt).OutputPaths
 			if !slices.Equal(got, want) {
 				t.Errorf("%s: attempt %d writes %q, want %q", template, attempt, got, want)
 			}

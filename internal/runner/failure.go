@@ -64,7 +64,7 @@ func failed(reason string, err error) *failure {
 		f.reason, f.retryable = v1alpha1.ReasonModelVerifyFailed, false
 	case errors.As(err, &full):
 		f.reason = v1alpha1.ReasonCacheFull
-	case errors.As(err, &store) && store.Temporary:
+	case reason == v1alpha1.ReasonSaveFailed && errors.As(err, &store) && store.Temporary:
 		f.reason = v1alpha1.ReasonStoreUnavailable
 	}
 	return f

@@ -37,6 +37,7 @@ func TestFailed(t *testing.T) {
 		{v1alpha1.ReasonGenerationFailed, other, v1alpha1.ReasonGenerationFailed, true, "out of memory"},
 		{v1alpha1.ReasonSaveFailed, other, v1alpha1.ReasonSaveFailed, true, "out of memory"},
 		{v1alpha1.ReasonSaveFailed, down, v1alpha1.ReasonStoreUnavailable, true, down.Error()},
+		{v1alpha1.ReasonModelPullFailed, down, v1alpha1.ReasonModelPullFailed, true, down.Error()},
 		{v1alpha1.ReasonSaveFailed, denied, v1alpha1.ReasonSaveFailed, true, denied.Error()},
 	}
 	for _, test := range tests {
