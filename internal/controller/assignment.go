@@ -120,8 +120,12 @@ func storeOf(job *v1alpha1.GenerationJob, pool *v1alpha1.RunnerPool) (store *v1a
 		return nil, true
 	}
 	for i := range pool.Spec.Stores {
-		if pool.Spec.Stores[i].Name == name && !pool.Spec.Stores[i].ReadOnly {
-			return pool.Spec.Stores[i].DeepCopy(), true
+		switch store := &pool.Spec.Stores[i]; {
+		case store.Name != name || store.ReadOnly:
+		case store.URL == volumeURL:
+			return nil, true
+		default:
+			return store.DeepCopy(), true
 		}
 	}
 	return nil, false

@@ -19,6 +19,9 @@ const (
 	storesEnv    = "STORES_DIR"
 )
 
+// volumeURL is that of a store that is the outputs volume. Runners hear nothing of it.
+const volumeURL = "file:///"
+
 // storeFileMode lets the runner read the files, whose group is the pod's fsGroup.
 const storeFileMode int32 = 0o440
 

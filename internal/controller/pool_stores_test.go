@@ -18,6 +18,7 @@ func storesOf() []v1alpha1.OutputStore {
 		{Name: "pictures", URL: "s3://pictures/team-a", SecretRef: &v1alpha1.ObjectReference{Name: "pictures-s3"}},
 		{Name: "archive", URL: "s3://archive"},
 		{Name: "models", URL: "s3://models", ReadOnly: true},
+		{Name: "volume", URL: "file:///"},
 	}
 }
 
@@ -118,6 +119,7 @@ func TestStoreOfAJob(t *testing.T) {
 		"the pool's default": {pool: "pictures", want: "s3://pictures/team-a"},
 		"the job's":          {job: "archive", pool: "pictures", want: "s3://archive"},
 		"one there is not":   {job: "elsewhere", pool: "pictures", missing: true},
+		"the volume by name": {job: "volume", pool: "pictures"},
 		"one to read from":   {job: "models", pool: "pictures", missing: true},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,9 +14,6 @@ import (
 	"github.com/atelier-dev/atelier/internal/bucket"
 )
 
-// volumeURL is that of a store that is the outputs volume.
-const volumeURL = "file:///"
-
 // place is where pictures are written: the same name and bytes give the same file, however
 // often, and no one sees a part of one.
 type place interface {
@@ -29,10 +26,10 @@ type place interface {
 // openPlace finds out where the assignment's pictures go, and before any work is done
 // whether there are credentials for that.
 func (w *work) openPlace(ctx context.Context) (place, error) {
-	if !w.inBucket() {
+	store := w.assignment.Store
+	if store == nil {
 		return volume(w.outputsDir), nil
 	}
-	store := w.assignment.Store
 	config := bucket.Config{URL: store.URL, Endpoint: store.Endpoint, Region: store.Region, PathStyle: store.PathStyle}
 	var err error
 	if config.CredentialsDir, err = w.store.credentialsDir(store); err != nil {

@@ -92,14 +92,3 @@ func TestStoreThatFails(t *testing.T) {
 	c.Expect(c.report("b").Error).To(And(HaveField("Reason", v1alpha1.ReasonSaveFailed), HaveField("Message", ContainSubstring(bucket.KeyAccessKeyID))))
 	c.Expect(fake.history()).To(Equal([]string{"load cat", "generate cat"}))
 }
-
-// A store that is the outputs volume is written to as the volume is.
-func TestPicturesGoToTheVolumeByItsName(t *testing.T) {
-	c := newCluster(t)
-	a := assignment("a", 1, "cat")
-	a.Store = &v1alpha1.OutputStore{Name: "volume", URL: "file:///"}
-	c.runner(a)
-	c.start()
-	c.Expect(c.awaitPhase("a", v1alpha1.PhaseSucceeded).Outputs).To(ConsistOf(And(HaveField("Path", "out/a/0.png"), HaveField("URL", ""))))
-	c.Expect(filepath.Join(c.outputs, "out", "a", "0.png")).To(BeARegularFile())
-}

@@ -114,16 +114,10 @@ func (w *work) saveUntil() time.Time {
 	return time.Now().Add(patience)
 }
 
-// inBucket reports whether the pictures go elsewhere than to the outputs volume, where what
-// is kept is.
-func (w *work) inBucket() bool {
-	return w.assignment.Store != nil && w.assignment.Store.URL != volumeURL
-}
-
 // unsaved gives the pictures that an earlier attempt drew, from the same and with the same
 // release, and could not write; nil for none. The model is loaded by then.
 func (w *work) unsaved() []finished {
-	if !w.inBucket() {
+	if w.assignment.Store == nil {
 		return nil
 	}
 	pictures, err := w.spool.find(w.assignment.UID, w.drawnFrom())
@@ -141,7 +135,7 @@ func (w *work) unsaved() []finished {
 // keep keeps the pictures for the next attempt. A volume that can't be written to is no
 // place to keep what could not be written to it.
 func (w *work) keep(pictures []finished) {
-	if !w.inBucket() {
+	if w.assignment.Store == nil {
 		return
 	}
 	err := w.spool.keep(w.assignment.UID, w.drawnFrom(), pictures)
@@ -157,7 +151,7 @@ func (w *work) keep(pictures []finished) {
 
 // forget lets go of what is kept of the job.
 func (w *work) forget() {
-	if !w.inBucket() {
+	if w.assignment.Store == nil {
 		return
 	}
 	if err := w.spool.drop(w.assignment.UID); err != nil {
