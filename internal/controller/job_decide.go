@@ -348,14 +348,14 @@ func (d *jobDecision) obstacle() (reason, message string) {
 		return v1alpha1.ReasonPoolSuspended, fmt.Sprintf("RunnerPool %q is suspended", pool)
 	case foreign:
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q in namespace %q has not given it a runner yet", pool, key.Namespace)
-	case meta.IsStatusConditionTrue(d.pool.Status.Conditions, v1alpha1.ConditionStalled):
-		stalled := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionStalled)
-		return v1alpha1.ReasonPoolInvalid, fmt.Sprintf("RunnerPool %q can't start runners: %s", pool, stalled.Message)
 	}
 	switch ready := meta.FindStatusCondition(d.pool.Status.Conditions, v1alpha1.ConditionReady); {
 	case ready == nil:
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q was not looked at yet", pool)
-	case ready.Status != metav1.ConditionTrue:
+	case ready.Reason == v1alpha1.ReasonInvalidTemplate:
+		return v1alpha1.ReasonPoolInvalid, fmt.Sprintf("RunnerPool %q can't start runners: %s", pool, ready.Message)
+	// A pool with invalid namespaces serves its own all the same.
+	case ready.Status != metav1.ConditionTrue && ready.Reason != v1alpha1.ReasonInvalidNamespaces:
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q has no free runner yet: %s", pool, ready.Message)
 	}
 	return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("no runner of RunnerPool %q is free yet (maxRunners is %d)",

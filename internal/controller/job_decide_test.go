@@ -83,9 +83,12 @@ func TestObstacles(t *testing.T) {
 		"a suspended pool":     {func(v *jobView) { v.pool.Spec.Suspend = new(true) }, `False PoolSuspended: RunnerPool "default" is suspended`},
 		"no model and no pool": {func(v *jobView) { v.model, v.pool = nil, nil }, `False ModelNotFound: `},
 		"an unseen pool":       {func(v *jobView) { v.pool.Status.Conditions = nil }, `False WaitingForRunner: RunnerPool "default" was not looked at yet`},
-		"a stalled pool": {func(v *jobView) {
-			setCondition(&v.pool.Status.Conditions, 1, testNow, v1alpha1.ConditionStalled, metav1.ConditionTrue, v1alpha1.ReasonInvalidTemplate, "spec.template is wrong")
+		"a pool that starts none": {func(v *jobView) {
+			setCondition(&v.pool.Status.Conditions, 1, testNow, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidTemplate, "spec.template is wrong")
 		}, `False PoolInvalid: RunnerPool "default" can't start runners: spec.template is wrong`},
+		"a stalled pool that serves its own namespace all the same": {func(v *jobView) {
+			setCondition(&v.pool.Status.Conditions, 1, testNow, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonInvalidNamespaces, "spec.allowedNamespaces is wrong")
+		}, `False WaitingForRunner: no runner of RunnerPool "default" is free yet`},
 		"a pool that scales": {func(v *jobView) {
 			setCondition(&v.pool.Status.Conditions, 1, testNow, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonScaling, "pod x waits")
 		}, `False WaitingForRunner: RunnerPool "default" has no free runner yet: pod x waits`},
