@@ -57,6 +57,8 @@ type poolPlan struct {
 	// remove holds the pods to delete, create the ordinals to make runners for.
 	remove []*corev1.Pod
 	create []int
+	// postponed is how many more runners to make when pods that are ending make room.
+	postponed int
 	// recheck is when time alone may change the plan; zero where it can't.
 	recheck time.Time
 
@@ -277,7 +279,7 @@ func (d *poolDecision) give(m *member, job *v1alpha1.GenerationJob) {
 // scale fits the number of runners to the jobs.
 func (d *poolDecision) scale() {
 	scaling := schedule.Scale(d.limits(), d.scheduledMembers(), d.scheduledLeaving(), d.plan.pending, d.now)
-	d.plan.create = scaling.Create
+	d.plan.create, d.plan.postponed = scaling.Create, scaling.Postponed
 	for _, m := range d.fleet.members {
 		if slices.Contains(scaling.Remove, m.ordinal) {
 			d.plan.remove = append(d.plan.remove, m.pod)

@@ -18,7 +18,7 @@ import (
 func poolStatus(view *poolView, plan *poolPlan, refused string) v1alpha1.RunnerPoolStatus {
 	status := view.pool.Status.DeepCopy()
 	status.ObservedGeneration = view.pool.Generation
-	status.DesiredRunners = int32(len(plan.members) - len(plan.remove) + len(plan.create))
+	status.DesiredRunners = int32(len(plan.members) - len(plan.remove) + len(plan.create) + plan.postponed)
 	status.Runners = int32(len(plan.members))
 	status.PendingJobs = int32(plan.pending)
 	status.ReadyRunners, status.BusyRunners, status.UpdatedRunners = 0, 0, 0
@@ -77,6 +77,9 @@ func poolState(view *poolView, plan *poolPlan, status *v1alpha1.RunnerPoolStatus
 	}
 	if changes := len(plan.create) + len(plan.remove); changes > 0 {
 		return v1alpha1.ReasonScaling, fmt.Sprintf("%s to start, %d to remove", count(len(plan.create), "runner"), len(plan.remove))
+	}
+	if plan.postponed > 0 {
+		return v1alpha1.ReasonScaling, count(plan.postponed, "runner") + " to start when pods that are ending make room"
 	}
 	for _, m := range plan.leaving {
 		if m.stranded(view.now) {

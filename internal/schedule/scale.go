@@ -50,6 +50,8 @@ type Leaving struct {
 type Scaling struct {
 	// Create holds the ordinals of the runners to create.
 	Create []int
+	// Postponed is how many more are to be created when runners that are leaving make room.
+	Postponed int
 	// Remove holds the ordinals of the runners to remove. None of them has a job.
 	Remove []int
 	// Recheck is when time alone may change the answer; zero where it can't.
@@ -81,6 +83,7 @@ func Scale(limits Limits, members []Member, leaving []Leaving, waiting int, now 
 	}
 	room := limits.Max - len(members) - CountLeaving(leaving)
 	scaling.Create = freeOrdinals(min(wanted-keep, room), members, leaving)
+	scaling.Postponed = max(0, wanted-keep-len(scaling.Create))
 	return scaling
 }
 

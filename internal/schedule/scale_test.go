@@ -48,6 +48,7 @@ func TestScale(t *testing.T) {
 		"runners that leave count towards the maximum": {
 			limits: limits(0, 2), waiting: 2,
 			members: []Member{{Ordinal: 1, Jobs: 1}}, leaving: []Leaving{{Ordinal: 0}},
+			want: Scaling{Postponed: 1},
 		},
 		"but not those on a node that failed, whose ordinals are taken all the same": {
 			limits: limits(0, 2), waiting: 2,
@@ -115,7 +116,7 @@ func TestScale(t *testing.T) {
 		"its replacement waits where the maximum leaves no room": {
 			limits:  limits(1, 1),
 			members: []Member{{Ordinal: 0, Retiring: true, IdleSince: now}},
-			want:    Scaling{Remove: []int{0}},
+			want:    Scaling{Remove: []int{0}, Postponed: 1},
 		},
 	}
 	for name, tt := range tests {
