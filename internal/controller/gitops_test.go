@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	kstatus "sigs.k8s.io/cli-utils/pkg/kstatus/status"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
@@ -76,7 +77,7 @@ func (r *repository) apply(kinds ...string) {
 func (r *repository) shows(kind string, status kstatus.Status, argo string) {
 	GinkgoHelper()
 	Eventually(r.kstatusOf(kind, nameInGit[kind])).Should(Equal(status))
-	Eventually(r.healthOf(kind)).Should(HavePrefix(argo + ": "))
+	Eventually(r.healthOf(kind)).Should(HavePrefix(argo))
 	Expect(r.kubectl("diff", "-f", r.path(kind))).To(BeEmpty())
 	generation := r.generation(kind)
 	Expect(r.kubectl("apply", "--server-side", "--field-manager=argocd-controller", "-f", r.path(kind))).To(ContainSubstring("serverside-applied"))
@@ -204,12 +205,113 @@ var _ = Describe("GitOps tools", func() {
 		r.shows(kindJob, kstatus.InProgressStatus, "Progressing: NotAllowedByPool")
 	})
 
-	It("see a model whose bytes are still to be fetched and compared as usable", func(ctx SpecContext) {
-		r := inNewRepository(ctx)
-		r.write(kindModel, "spec: {source: {oci: {reference: models.example/emoji:1}}}")
-		r.apply(kindModel)
-		r.shows(kindModel, kstatus.CurrentStatus, "Healthy: Accepted")
+	It("see a job that a pool elsewhere allows in progress until it ends, and the pool with it", func(ctx SpecContext) {
+		owner, guest := inNewRepository(ctx), inNewRepository(ctx)
+		spec, _ := strings.CutSuffix(inGit[kindPool], "}")
+		owner.write(kindPool, spec+", allowedNamespaces: {from: All}}")
+		owner.apply(kindPool)
+		guest.write(kindJob, "spec: {modelRef: {name: emoji}, prompt: a red apple, poolRef: {name: default, namespace: "+owner.name+"}}")
+		guest.apply(kindModel, kindJob)
+		owner.connectRunner("default-0")
+		guest.shows(kindJob, kstatus.InProgressStatus, "Progressing: WaitingForRunner")
+		owner.shows(kindPool, kstatus.InProgressStatus, "Progressing: Scaling")
+		owner.startRunner("default-0").finish("apple")
+		guest.shows(kindJob, kstatus.CurrentStatus, "Healthy: Succeeded")
+		owner.shows(kindPool, kstatus.CurrentStatus, "Healthy: Scaled")
 	})
+
+	It("see a pool in progress until the last runner of an old template is replaced", func(ctx SpecContext) {
+		r := inNewRepository(ctx)
+		r.apply(kindModel, kindPool, kindJob)
+		runner := r.startRunner("default-0")
+		r.putOnNode("default-0")
+		runner.report("apple", generating)
+		r.reaches(v1alpha1.PhaseGenerating)
+
+		By("Updating, as the runner has a job")
+		labelled := strings.Replace(inGit[kindPool], "template: {", "template: {metadata: {labels: {version: '2'}}, ", 1)
+		r.write(kindPool, strings.Replace(labelled, "spec: {", "spec: {minRunners: 1, ", 1))
+		r.apply(kindPool)
+		r.shows(kindPool, kstatus.InProgressStatus, "Progressing: Updating")
+		r.shows(kindJob, kstatus.InProgressStatus, "Progressing: InProgress")
+
+		By("Scaling, as its pod has still to end, which makes room for the next")
+		runner.finish("apple")
+		Eventually(r.deleted("default-0")).Should(BeTrue())
+		Eventually(r.pool).Should(HaveField("Status.Runners", int32(0)))
+		r.shows(kindPool, kstatus.InProgressStatus, "Progressing: Scaling")
+
+		By("Scaled")
+		old := r.podUID("default-0")()
+		Expect(admin.Delete(ctx, &corev1.Pod{ObjectMeta: r.meta("default-0")}, client.GracePeriodSeconds(0))).To(Succeed())
+		r.startRunner(r.newPodThan(string(old)))
+		r.shows(kindPool, kstatus.CurrentStatus, "Healthy: Scaled: 1 of 1 runner ready")
+	})
+
+	DescribeTable("see of a pool that can't give its job a runner now",
+		func(ctx SpecContext, pool string, happens func(*repository), status kstatus.Status, argo, job string) {
+			r := inNewRepository(ctx)
+			spec, _ := strings.CutSuffix(inGit[kindPool], "}")
+			r.write(kindPool, spec+pool+"}")
+			r.apply(kindModel, kindPool, kindJob)
+			r.connectRunner("default-0")
+			happens(r)
+			r.shows(kindPool, status, argo)
+			r.shows(kindJob, kstatus.InProgressStatus, job)
+		},
+		Entry("progress, where its pod waits for a GPU", "", func(r *repository) {
+			r.setPodStatus("default-0", func(status *corev1.PodStatus) {
+				status.Conditions = []corev1.PodCondition{{
+					Type: corev1.PodScheduled, Status: corev1.ConditionFalse,
+					Reason: corev1.PodReasonUnschedulable, Message: "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.",
+				}}
+			})
+		}, kstatus.InProgressStatus, `Progressing: Unschedulable: pod "default-0" is not scheduled`,
+			`Progressing: WaitingForRunner: RunnerPool "default" has no free runner yet: pod "default-0" is not scheduled`),
+		Entry("progress, where its image can't be had", "", func(r *repository) {
+			r.setPodStatus("default-0", func(status *corev1.PodStatus) {
+				status.ContainerStatuses = []corev1.ContainerStatus{{
+					Name:  "runner",
+					State: corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "ErrImagePull", Message: "no such image"}},
+				}}
+			})
+		}, kstatus.InProgressStatus, `Progressing: Scaling: pod "default-0" waits in container "runner": ErrImagePull`,
+			`Progressing: WaitingForRunner: RunnerPool "default" has no free runner yet: pod "default-0" waits in container "runner"`),
+		Entry("failure, where nobody can say which namespaces it allows, while it serves its own",
+			", allowedNamespaces: {from: Selector, selector: {matchExpressions: [{key: team, operator: Near}]}}", func(*repository) {},
+			kstatus.FailedStatus, "Degraded: InvalidNamespaces: spec.allowedNamespaces.selector: ",
+			`Progressing: WaitingForRunner: no runner of RunnerPool "default" is free yet`),
+	)
+
+	// A model stays usable whatever a runner found: its publisher can mend it, and the next
+	// job is the one to try. What failed for it is the job.
+	DescribeTable("see a model as usable, and of the job that needs it",
+		func(ctx SpecContext, report func(*v1alpha1.AssignmentReport), loadable, verified string, ends bool, status kstatus.Status, argo string) {
+			r := inNewRepository(ctx)
+			r.write(kindModel, "spec: {source: {oci: {reference: 'models.example/emoji:1'}}}")
+			r.apply(kindModel, kindPool, kindJob)
+			r.shows(kindModel, kstatus.CurrentStatus, "Healthy: Accepted")
+			runner := r.startRunner("default-0")
+			runner.report("apple", report)
+			Eventually(r.model).Should(HaveField("Status.Conditions", ContainElements(
+				And(HaveField("Type", v1alpha1.ConditionLoadable), HaveField("Reason", loadable)),
+				And(HaveField("Type", v1alpha1.ConditionVerified), HaveField("Reason", verified)),
+			)))
+			if ends {
+				runner.letGo("apple")
+			}
+			r.shows(kindJob, status, argo)
+			r.shows(kindModel, kstatus.CurrentStatus, "Healthy: Accepted")
+		},
+		Entry("progress while it is fetched", func(report *v1alpha1.AssignmentReport) {
+			modelLoading(report)
+			report.Pull = &v1alpha1.ModelPull{Digest: "sha256:" + strings.Repeat("a", 64), DoneBytes: 1e6, TotalBytes: 2e6}
+		}, "NotLoaded", "NotPulled", false, kstatus.InProgressStatus, "Progressing: InProgress: ModelLoading"),
+		Entry("progress where it could not be had, as it is tried again", failed(v1alpha1.ReasonModelPullFailed, "no such host", true),
+			"ModelPullFailed", "NotPulled", false, kstatus.InProgressStatus, "Progressing: Backoff: attempt 1 ended with ModelPullFailed"),
+		Entry("failure where it is not what its digest says", failed(v1alpha1.ReasonModelVerifyFailed, "the digest is wrong", false),
+			"ModelVerifyFailed", "ModelVerifyFailed", true, kstatus.FailedStatus, "Degraded: ModelVerifyFailed: the digest is wrong"),
+	)
 
 	It("see a pool whose pods the API server refuses in progress", func(ctx SpecContext) {
 		r := inNewRepository(ctx)
