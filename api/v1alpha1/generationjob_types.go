@@ -330,6 +330,12 @@ type GenerationJobStatus struct {
 	// +optional
 	Failures int32 `json:"failures,omitempty"`
 
+	// ForgottenLosses is how many attempts had ended without counting against backoffLimit
+	// when the job was last suspended, the one included that this ended. They lengthen no
+	// wait.
+	// +optional
+	ForgottenLosses int32 `json:"forgottenLosses,omitempty"`
+
 	// RetryTime is when the next attempt may begin, after a failed one.
 	// +optional
 	RetryTime *metav1.Time `json:"retryTime,omitempty"`

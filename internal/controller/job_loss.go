@@ -11,10 +11,16 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 )
 
-// lostAttempts is how many of a job's attempts ended without counting as failures, the
-// present one included once that has ended.
+// lostAttempts is how many of a job's attempts since it was last suspended ended without
+// counting as failures, the present one included once that has ended.
 func lostAttempts(status *v1alpha1.GenerationJobStatus) int32 {
-	return max(0, status.Attempt-status.Failures)
+	return max(0, uncountedAttempts(status)-status.ForgottenLosses)
+}
+
+// uncountedAttempts is how many of a job's attempts ended without counting as failures, the
+// present one included, whether its runner was lost or the job suspended.
+func uncountedAttempts(status *v1alpha1.GenerationJobStatus) int32 {
+	return status.Attempt - status.Failures
 }
 
 // lossUnnoted reports whether a job that no runner holds is still said to be with one,

@@ -55,6 +55,47 @@ func TestRunnersThatGoAwayAreNotTriedHot(t *testing.T) {
 	}
 }
 
+// TestSuspensionsAreNoLosses takes a job from its runner by suspending it, again and again,
+// and then takes its runners away: it waits as one that was never suspended.
+func TestSuspensionsAreNoLosses(t *testing.T) {
+	view := viewOf(newJob())
+	attempt := int32(0)
+	next := func() {
+		attempt++
+		view.holdings = []holding{held(attempt, &v1alpha1.AssignmentReport{Phase: v1alpha1.PhaseInitializing, Progress: 1})}
+		view.job.Status = decideJob(view)
+	}
+	wait := func() time.Duration {
+		began := view.now
+		for view.job.Status = decideJob(view); !mayBegin(view.job, view.now); {
+			view.now = view.now.Add(time.Second)
+		}
+		return view.now.Sub(began)
+	}
+	for round := range 3 {
+		for range 2 {
+			next()
+			suspend(&view.job.Spec)
+			view.job.Status = decideJob(view) // The runner has still to let go of it.
+			view.holdings = nil
+			view.job.Status = decideJob(view)
+			resume(&view.job.Spec)
+			if waited := wait(); waited != 0 {
+				t.Errorf("round %d: resumed after %v", round, waited)
+			}
+		}
+		var waits []time.Duration
+		for range 3 {
+			next()
+			view.holdings = nil
+			waits = append(waits, wait())
+		}
+		if want := []time.Duration{0, time.Second, 2 * time.Second}; !slices.Equal(waits, want) {
+			t.Errorf("round %d: waited %v, want %v", round, waits, want)
+		}
+	}
+}
+
 func TestAWaitForALostRunnerSaysSo(t *testing.T) {
 	view := viewOf(newJob())
 	for attempt := range int32(2) {

@@ -23,7 +23,8 @@ func cancelled(job *v1alpha1.GenerationJob) bool { return ptr.Deref(job.Spec.Can
 func suspended(job *v1alpha1.GenerationJob) bool { return ptr.Deref(job.Spec.Suspend, false) }
 
 // park makes a suspended job Suspended as soon as no runner holds it. What an attempt failed
-// for and how long the job was active is forgotten: when it is resumed it may begin at once.
+// for, how often its runner was lost and how long the job was active is forgotten: when it is
+// resumed it may begin at once.
 func (d *jobDecision) park() {
 	if len(d.holdings) > 0 {
 		d.set(v1alpha1.ConditionSuspended, metav1.ConditionFalse, v1alpha1.ReasonReleasing,
@@ -31,6 +32,7 @@ func (d *jobDecision) park() {
 		return
 	}
 	d.status.StartTime, d.status.RetryTime = nil, nil
+	d.status.ForgottenLosses = uncountedAttempts(d.status)
 	d.set(v1alpha1.ConditionSuspended, metav1.ConditionTrue, v1alpha1.ReasonSuspended, messageSuspended)
 	d.set(v1alpha1.ConditionScheduled, metav1.ConditionFalse, v1alpha1.ReasonSuspended, messageSuspended)
 }
