@@ -4,7 +4,6 @@
 package artifact
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -47,31 +46,40 @@ func Save(dir, name string, data []byte) (File, error) {
 	return File{Path: path.Clean(name), SHA256: hex.EncodeToString(sum[:]), SizeBytes: int64(len(data))}, nil
 }
 
-// replace writes data beside the file and moves it into its place.
+// tries is how often a file is written whose partial file vanishes. See openPartial.
+const tries = 3
+
+// replace writes data beside the file and moves it into its place. Then it removes what
+// processes left that died while they wrote the same file.
 func replace(root *os.Root, name string, data []byte) error {
-	// The name is drawn anew each time: two processes may save the same file at once,
-	// and each must move only what it wrote whole. It has nothing of the file's name, which
-	// may be as long as the file system lets it be.
-	partial := filepath.Join(filepath.Dir(name), "."+rand.Text()+".partial")
-	err := writeSynced(root, partial, data)
-	if err == nil {
-		err = root.Rename(partial, name)
+	var err error
+	for range tries {
+		if err = writeAndMove(root, name, data); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
 	}
 	if err != nil {
-		return errors.Join(err, ignoreMissing(root.Remove(partial)))
+		return err
 	}
+	removeLeftovers(root, name)
 	return syncFolder(root, filepath.Dir(name))
 }
 
-// writeSynced writes a new file and waits until it is on the disk.
-func writeSynced(root *os.Root, name string, data []byte) error {
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+// writeAndMove waits until the data are on the disk before it moves them.
+func writeAndMove(root *os.Root, name string, data []byte) error {
+	f, partial, err := openPartial(root, name)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
 	if err == nil {
 		err = f.Sync()
+	}
+	if err == nil {
+		err = root.Rename(partial, name)
+	}
+	if err != nil {
+		err = errors.Join(err, ignoreMissing(root.Remove(partial)))
 	}
 	return errors.Join(err, f.Close())
 }
