@@ -50,6 +50,7 @@ type PoolReconciler struct {
 	doubts    doubts
 	counts    lateCounts
 	overtakes overtakes
+	takenOver takenOver
 }
 
 // Reconcile brings one pool's runners, and their jobs, up to date.
@@ -59,6 +60,7 @@ func (r *PoolReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 		forgetPool(req.NamespacedName)
 		r.counts.forget(req.NamespacedName)
 		r.overtakes.forget(req.NamespacedName)
+		r.takenOver.forget(req.NamespacedName)
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	view, err := r.gather(ctx, &pool)
@@ -110,6 +112,9 @@ func (r *PoolReconciler) gather(ctx context.Context, pool *v1alpha1.RunnerPool) 
 	}
 	view.jobs, view.runners, view.pods = jobs.Items, runners.Items, pods.Items
 	view.priorities = newPriorities(classes.Items)
+	if err := r.takeOver(ctx, view); err != nil {
+		return nil, err
+	}
 	if err := r.doubts.resolve(ctx, r.Live, view.runners); err != nil {
 		return nil, err
 	}
