@@ -27,8 +27,9 @@ var acts = map[string]struct {
 }{
 	"failures": {
 		begin: func(w *world) {
-			for _, name := range []string{"plain", "crashed", "invalid", "moved", "deleted"} {
-				w.addJob(name, "cat", 1)
+			w.addModel("dog")
+			for i, name := range []string{"plain", "crashed", "invalid", "moved", "deleted"} {
+				w.addJob(name, []string{"cat", "dog"}[i%2], 1)
 			}
 		},
 		ends: map[string]string{
@@ -90,6 +91,7 @@ var acts = map[string]struct {
 func play(w *world, begin func(*world)) error {
 	w.addModel("cat")
 	w.addPool(2, 1)
+	w.changePool(w.poolSpec)
 	begin(w)
 	for turn := 0; turn < 70 && (turn < 4 || !w.allEnded()); turn++ {
 		w.round()
@@ -104,6 +106,7 @@ func play(w *world, begin func(*world)) error {
 			return w.broken
 		}
 	}
+	w.openPool()
 	return w.settle()
 }
 
@@ -193,7 +196,7 @@ func TestAFaultAtEveryWrite(t *testing.T) {
 			points := 0
 			for _, f := range []fate{fateLost, fateUnheard, fateConflict, fateDeath} {
 				for n := 1; n <= undisturbed.writes; n++ {
-					if met, err := disturbed(act.begin, n, f); err != nil {
+					if met, err := disturbed(newWorld(0), act.begin, n, f); err != nil {
 						t.Errorf("write %d (%s), %v: %v", n, met, f, err)
 					}
 					points++
@@ -205,8 +208,7 @@ func TestAFaultAtEveryWrite(t *testing.T) {
 }
 
 // disturbed plays an act in which the n-th write meets a fate. It returns what that write was.
-func disturbed(begin func(*world), n int, f fate) (met string, err error) {
-	w := newWorld(0)
+func disturbed(w *world, begin func(*world), n int, f fate) (met string, err error) {
 	w.fault = func(i int, what string) fate {
 		if i != n {
 			return fateDone
@@ -268,7 +270,7 @@ func TestAManagerWithOldNewsDoesNoHarm(t *testing.T) {
 	var past []simStore
 	for !w.allEnded() {
 		w.round()
-		past = append(past, maps.Clone(w.cache))
+		past = append(past, maps.Clone(w.watched.cache))
 	}
 	for moment, cache := range past {
 		for _, onlyJobs := range []bool{false, true} {
@@ -292,7 +294,7 @@ func TestAManagerWithOldNewsDoesNoHarm(t *testing.T) {
 // remember puts the cache back to a moment before; all of it, or only what it
 // knows of jobs.
 func (w *world) remember(cache simStore, onlyJobs bool) {
-	w.cache = maps.Clone(cache)
+	w.watched.cache = maps.Clone(cache)
 	for _, key := range w.stale() {
 		if onlyJobs && key.kind.Kind != "GenerationJob" {
 			w.catchUp(key)
@@ -368,8 +370,11 @@ func (w *world) happen(step int) {
 			w.stepRunner(runner, w.drawFailure())
 		}
 	case 10, 11, 12, 13, 14:
-		if key, ok := pick(w, w.stale()); ok {
-			w.catchUp(key)
+		f, _ := pick(w, []*feed{w.watched, w.watched, w.standby})
+		if key, ok := pick(w, f.keys()); ok {
+			for range 1 + w.random.IntN(len(f.coming[key])) {
+				w.arrive(f, key)
+			}
 		}
 	default:
 		if o, ok := pick(w, w.workload()); ok {
@@ -383,7 +388,7 @@ func (w *world) drawFate(int, string) fate {
 	if w.random.IntN(12) > 0 {
 		return fateDone
 	}
-	return fate(w.random.IntN(int(fateDeath) + 1))
+	return fate(w.random.IntN(int(fateTakeover) + 1))
 }
 
 func pick[T any](w *world, from []T) (T, bool) {
@@ -443,7 +448,11 @@ func (w *world) disturb() {
 			w.dropJob(job)
 		}
 	case 3:
-		w.startManager()
+		if w.random.IntN(2) == 0 {
+			w.startManager()
+		} else {
+			w.takeOver()
+		}
 	case 4:
 		w.addMissing()
 	case 5:

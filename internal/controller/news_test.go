@@ -6,7 +6,6 @@ package controller
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -94,26 +93,41 @@ func tell[T client.Object](w *world, kind string, old, young client.Object, pass
 // workOnNews reconciles what is due until nothing is.
 func (w *world) workOnNews() {
 	for range 1000 {
-		due := slices.DeleteFunc(slices.Collect(maps.Keys(w.news)), func(i item) bool { return w.clock.Now().Before(w.news[i]) })
+		due := w.dueNews()
 		if len(due) == 0 {
 			return
 		}
-		next := slices.MinFunc(due, func(a, b item) int {
-			return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.key.String(), b.key.String()))
-		})
-		delete(w.news, next)
-		w.reconcile(func() (ctrl.Result, error) {
-			result, err := w.reconcileItem(next)
-			switch {
-			case err != nil:
-				w.news.add(next, w.clock.Now().Add(time.Second))
-			case result.RequeueAfter > 0:
-				w.news.add(next, w.clock.Now().Add(result.RequeueAfter))
-			}
-			return result, err
-		})
+		w.workOn(due[0])
 	}
 	w.must(errHot)
+}
+
+// dueNews is what is to be reconciled by now, in a fixed order.
+func (w *world) dueNews() []item {
+	return slices.SortedFunc(func(yield func(item) bool) {
+		for i, at := range w.news {
+			if !w.clock.Now().Before(at) && !yield(i) {
+				return
+			}
+		}
+	}, func(a, b item) int {
+		return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.key.String(), b.key.String()))
+	})
+}
+
+// workOn reconciles one object, and has it reconciled again when that is asked for.
+func (w *world) workOn(next item) {
+	delete(w.news, next)
+	w.reconcile(func() (ctrl.Result, error) {
+		result, err := w.reconcileItem(next)
+		switch {
+		case err != nil:
+			w.news.add(next, w.clock.Now().Add(time.Second))
+		case result.RequeueAfter > 0:
+			w.news.add(next, w.clock.Now().Add(result.RequeueAfter))
+		}
+		return result, err
+	})
 }
 
 func (w *world) reconcileItem(i item) (ctrl.Result, error) {

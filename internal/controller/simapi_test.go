@@ -41,6 +41,8 @@ type simAPI struct {
 	// stuck reports whether nothing confirms that an object is gone, so that deleting it
 	// only asks for that.
 	stuck func(client.Object) bool
+	// announce is told of each event: what an object is now, nil where it was deleted.
+	announce func(simKey, client.Object)
 }
 
 // simKey is where an object is.
@@ -166,6 +168,7 @@ func (a *simAPI) store(key simKey, o client.Object) {
 	a.version++
 	o.SetResourceVersion(fmt.Sprint(a.version))
 	a.objects[key] = o.DeepCopyObject().(client.Object)
+	a.announce(key, a.objects[key])
 }
 
 func (a *simAPI) Update(_ context.Context, o client.Object, _ ...client.UpdateOption) error {
@@ -234,6 +237,7 @@ func (a *simAPI) Delete(_ context.Context, o client.Object, opts ...client.Delet
 		return nil
 	}
 	delete(a.objects, key)
+	a.announce(key, nil)
 	return nil
 }
 
@@ -270,11 +274,11 @@ type simManager struct {
 }
 
 func (m *simManager) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
-	return m.world.cache.get(key, into)
+	return m.world.watched.cache.get(key, into)
 }
 
 func (m *simManager) List(_ context.Context, into client.ObjectList, opts ...client.ListOption) error {
-	return m.world.cache.list(into, opts...)
+	return m.world.watched.cache.list(into, opts...)
 }
 
 func (m *simManager) Create(ctx context.Context, o client.Object, _ ...client.CreateOption) error {

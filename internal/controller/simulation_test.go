@@ -56,8 +56,13 @@ type world struct {
 	clock  *clocktesting.FakePassiveClock
 	// truth is what the API server has.
 	truth *simAPI
-	// cache is what the manager's informers have.
-	cache simStore
+	// watched is what the manager's watches have brought, and standby what those of the
+	// manager that is to take over.
+	watched, standby *feed
+	// poolSpec is what differs of the pool that acts are played in.
+	poolSpec func(*v1alpha1.RunnerPoolSpec)
+	// lateness of watch events; nil where they arrive in the turn after they happened.
+	lateness *lateness
 	// fault decides the fate of the manager's n-th write.
 	fault  func(n int, what string) fate
 	writes int
@@ -102,10 +107,13 @@ const (
 	fateConflict
 	// fateDeath: the write happens, then the manager's process dies and starts again.
 	fateDeath
+	// fateTakeover: the write happens, then the manager's process dies and the one that
+	// stands by takes over, with what it knows.
+	fateTakeover
 )
 
 func (f fate) String() string {
-	return []string{"done", "lost", "unheard", "conflict", "death"}[f]
+	return []string{"done", "lost", "unheard", "conflict", "death", "takeover"}[f]
 }
 
 var simScheme = NewScheme()
@@ -121,32 +129,39 @@ func newWorld(seed uint64) *world {
 		ctx:       context.Background(),
 		random:    rand.New(rand.NewPCG(seed, 7)),
 		clock:     clocktesting.NewFakePassiveClock(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)),
-		cache:     simStore{},
+		watched:   newFeed(),
+		standby:   newFeed(),
 		fault:     func(int, string) fate { return fateDone },
 		dead:      map[string]bool{},
 		ended:     map[types.UID]v1alpha1.GenerationJobStatus{},
 		progress:  map[string]int32{},
 		seen:      map[types.UID]*v1alpha1.GenerationJob{},
 		phaseSeen: func(*v1alpha1.GenerationJob) {},
+		poolSpec:  func(*v1alpha1.RunnerPoolSpec) {},
 		dropped:   map[types.UID]bool{},
 		hung:      map[types.UID]bool{},
 	}
-	w.truth = &simAPI{clock: w.clock, objects: simStore{}, stuck: w.stuck}
+	w.truth = &simAPI{clock: w.clock, objects: simStore{}, stuck: w.stuck, announce: w.announce}
 	for i := range 3 {
 		w.must(w.truth.Create(w.ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprint("node-", i)}}))
 	}
 	w.must(w.truth.Create(w.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: simGuests, Labels: map[string]string{"guests": "yes"}}}))
 	w.startManager()
+	w.standBy()
 	return w
 }
 
 // startManager replaces the manager by a new process, whose caches begin fresh.
 func (w *world) startManager() {
-	clear(w.cache)
+	w.watched = newFeed()
 	clear(w.news)
 	for _, key := range w.stale() {
 		w.catchUp(key)
 	}
+	w.startReconcilers()
+}
+
+func (w *world) startReconcilers() {
 	c := &simManager{simAPI: w.truth, world: w}
 	bindings := &Bindings{}
 	w.jobs = &JobReconciler{
@@ -168,12 +183,12 @@ func (w *world) must(err error) {
 func (w *world) stale() []simKey {
 	var keys []simKey
 	for _, key := range w.truth.objects.keys() {
-		cached := w.cache[key]
+		cached := w.watched.cache[key]
 		if cached == nil || cached.GetResourceVersion() != w.truth.objects[key].GetResourceVersion() {
 			keys = append(keys, key)
 		}
 	}
-	for _, key := range w.cache.keys() {
+	for _, key := range w.watched.cache.keys() {
 		if w.truth.objects[key] == nil {
 			keys = append(keys, key)
 		}
@@ -181,22 +196,8 @@ func (w *world) stale() []simKey {
 	return keys
 }
 
-// catchUp delivers the watch events of one object. Stored objects never change, so the
-// stores may share them.
-func (w *world) catchUp(key simKey) {
-	old, young := w.cache[key], w.truth.objects[key]
-	if young != nil {
-		w.cache[key] = young
-	} else {
-		delete(w.cache, key)
-	}
-	if w.news != nil {
-		w.deliver(old, young)
-	}
-}
-
-// died is what a write panics with when the manager's process dies at it.
-type died struct{}
+// died is what a write panics with when the manager's process dies at it, with how it goes on.
+type died struct{ fate }
 
 // write lets the manager's next write meet its fate. The cache has seen what the manager
 // knows to have written, as the client of the real manager waits for it.
@@ -212,8 +213,8 @@ func (w *world) write(verb string, o client.Object, do func() error) error {
 		err := do()
 		w.check()
 		switch {
-		case f == fateDeath:
-			panic(died{})
+		case f == fateDeath || f == fateTakeover:
+			panic(died{f})
 		case f == fateUnheard:
 			return errUnheard
 		case err == nil:
@@ -223,13 +224,16 @@ func (w *world) write(verb string, o client.Object, do func() error) error {
 	}
 }
 
-// reconcile runs one reconciler for one object. A process that dies is started again.
+// reconcile runs one reconciler for one object. A process that dies is started again, or
+// another takes over.
 func (w *world) reconcile(run func() (ctrl.Result, error)) {
 	defer func() {
-		switch r := recover(); r.(type) {
+		switch r := recover(); r {
 		case nil:
-		case died:
+		case died{fateDeath}:
 			w.startManager()
+		case died{fateTakeover}:
+			w.takeOver()
 		default:
 			panic(r)
 		}
@@ -448,19 +452,20 @@ func (w *world) check() {
 	w.broken = errors.Join(w.checkRunners(), w.checkJobs(), w.checkPods())
 }
 
-// checkRunners: a job is assigned once at most, and no runner has more than its slots.
+// checkRunners: no runner has more than its slots, and no two have anything of one job, be it
+// an assignment or something to let go of.
 func (w *world) checkRunners() error {
 	slots := int(*w.thePool().Spec.Slots)
-	assigned := map[types.UID]string{}
+	holder := map[string]string{}
 	for _, runner := range stored[*v1alpha1.Runner](w) {
 		if n := len(runner.Spec.Assignments); n > slots {
 			return fmt.Errorf("runner %s has %d assignments of %d", runner.Name, n, slots)
 		}
-		for _, a := range runner.Spec.Assignments {
-			if other, twice := assigned[a.UID]; twice {
-				return fmt.Errorf("job %s is assigned to %s and %s", a.JobName, other, runner.Name)
+		for _, uid := range heldJobs(runner) {
+			if other, twice := holder[uid]; twice {
+				return fmt.Errorf("job %s is in the hands of %s and %s", uid, other, runner.Name)
 			}
-			assigned[a.UID] = runner.Name
+			holder[uid] = runner.Name
 		}
 	}
 	return nil
@@ -605,13 +610,20 @@ func (w *world) settle() error {
 	for _, job := range all[*v1alpha1.GenerationJob](w) {
 		w.changeJob(job.Name, resume)
 	}
-	for range 80 {
+	quiet, rest := 0, 1
+	if w.lateness != nil {
+		rest = restTurns
+	}
+	for range 100 {
 		before := w.writes
 		w.round()
 		if w.broken != nil {
 			return w.broken
 		}
-		if w.writes == before && len(w.stale()) == 0 && w.allEnded() {
+		if quiet++; w.writes != before || len(w.stale()) > 0 || !w.allEnded() {
+			quiet = 0
+		}
+		if quiet == rest {
 			return w.checkRest()
 		}
 	}
@@ -623,6 +635,10 @@ func (w *world) round() {
 	w.clock.SetTime(w.clock.Now().Add(10 * time.Second))
 	w.schedulePods()
 	w.collectGarbage()
+	if w.lateness != nil {
+		w.lateTurn()
+		return
+	}
 	for _, key := range w.stale() {
 		w.catchUp(key)
 	}
