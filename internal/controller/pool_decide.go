@@ -168,16 +168,14 @@ func (d *poolDecision) over(m *member, a *v1alpha1.Assignment) bool {
 
 // bind gives the jobs that wait to the runners that are free.
 func (d *poolDecision) bind() {
-	bindings, passed := schedule.Bind(d.queue, d.freeRunners(), d.rules())
+	bindings, passed, waiting := schedule.Bind(d.queue, d.freeRunners(), d.rules())
 	d.plan.overtaken = rememberOvertaken(d.queue, passed, d.now)
 	for _, b := range bindings {
 		at := slices.IndexFunc(d.fleet.members, func(m *member) bool { return m.pod.Name == b.Runner })
 		d.give(d.fleet.members[at], d.jobByUID[b.Job])
 	}
-	d.queue = slices.DeleteFunc(d.queue, func(job schedule.Job) bool {
-		return slices.ContainsFunc(bindings, func(b schedule.Binding) bool { return b.Job == job.UID })
-	})
-	d.plan.pending = len(d.queue)
+	d.queue = waiting
+	d.plan.pending = len(waiting)
 }
 
 // wait queues the jobs that could begin now.

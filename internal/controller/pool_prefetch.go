@@ -12,16 +12,19 @@ import (
 // the jobs left over wait for. That is said in the write that gives them the job, so that it
 // costs no other.
 func (d *poolDecision) prefetch() {
-	var runners []schedule.Runner
-	for _, m := range d.fleet.members {
-		if m.runner != nil {
-			runners = append(runners, m.forJobs())
-		}
-	}
 	var bound []string
 	for _, c := range d.plan.changes {
 		if len(c.bound) > 0 {
 			bound = append(bound, c.member.pod.Name)
+		}
+	}
+	if len(bound) == 0 {
+		return // As most of the time: the queue may be long.
+	}
+	var runners []schedule.Runner
+	for _, m := range d.fleet.members {
+		if m.runner != nil {
+			runners = append(runners, m.forJobs())
 		}
 	}
 	brings := schedule.Prefetch(d.queue, runners, bound)

@@ -81,8 +81,9 @@ type Rules struct {
 // runner has loaded goes before earlier ones of its priority that would need a swap. Those
 // are returned as overtaken, and the caller has to remember since when they are: the rules
 // bound how long it may happen to one of them. So a model is swapped once for many jobs,
-// and nobody waits for ever.
-func Bind(jobs []Job, runners []Runner, rules Rules) (bindings []Binding, passed []types.UID) {
+// and nobody waits for ever. The jobs that go on waiting are returned in the order of the
+// queue.
+func Bind(jobs []Job, runners []Runner, rules Rules) (bindings []Binding, passed []types.UID, waiting []Job) {
 	queue := slices.Clone(jobs)
 	slices.SortFunc(queue, compareJobs)
 	fleet := slices.Clone(runners)
@@ -93,7 +94,7 @@ func Bind(jobs []Job, runners []Runner, rules Rules) (bindings []Binding, passed
 		turn, rest = choose(rest, free, rules)
 		bindings = append(bindings, match(turn, free, rest)...)
 	}
-	return bindings, overtaken(queue, bindings)
+	return bindings, overtaken(queue, bindings), rest
 }
 
 // withJobs returns the runners that have exactly n jobs.

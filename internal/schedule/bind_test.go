@@ -164,7 +164,7 @@ func TestBind(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got, passed := Bind(tt.jobs, tt.runners, Rules{Slots: tt.slots, MaxAffinityWait: maxWait, Now: epoch})
+			got, passed, _ := Bind(tt.jobs, tt.runners, Rules{Slots: tt.slots, MaxAffinityWait: maxWait, Now: epoch})
 			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("bindings (-want +got):\n%s", diff)
 			}
@@ -177,7 +177,7 @@ func TestBind(t *testing.T) {
 
 func TestWithoutAffinityNobodyIsOvertaken(t *testing.T) {
 	jobs := []Job{queued("first", 1, dog), queued("second", 2, cat)}
-	got, passed := Bind(jobs, []Runner{{Name: "r0", Model: cat}}, Rules{Slots: 1, Now: epoch})
+	got, passed, _ := Bind(jobs, []Runner{{Name: "r0", Model: cat}}, Rules{Slots: 1, Now: epoch})
 	if want := []Binding{{"first", "r0"}}; !slices.Equal(got, want) || len(passed) > 0 {
 		t.Errorf("bindings %v, want %v; overtaken %v", got, want, passed)
 	}
@@ -226,12 +226,31 @@ func drawFleet(random *rand.Rand) []Runner {
 
 // checkBind binds and checks what came of it.
 func checkBind(jobs []Job, runners []Runner, rules Rules) error {
-	bindings, passed := Bind(jobs, runners, rules)
+	bindings, passed, waiting := Bind(jobs, runners, rules)
 	swaps, err := checkRoom(jobs, runners, rules, bindings)
 	if err != nil {
 		return err
 	}
+	if err := checkWaiting(jobs, swaps, waiting); err != nil {
+		return err
+	}
 	return checkOrder(jobs, rules, swaps, passed)
+}
+
+// checkWaiting checks that the jobs that go on waiting are all that were not bound, in order.
+func checkWaiting(jobs []Job, bound map[types.UID]bool, waiting []Job) error {
+	if len(bound)+len(waiting) != len(jobs) {
+		return fmt.Errorf("of %d jobs %d were given away and %d wait", len(jobs), len(bound), len(waiting))
+	}
+	for _, job := range waiting {
+		if _, is := bound[job.UID]; is {
+			return fmt.Errorf("%s waits and was given away", job.UID)
+		}
+	}
+	if !slices.IsSortedFunc(waiting, compareJobs) {
+		return fmt.Errorf("the jobs wait in the order %v", waiting)
+	}
+	return nil
 }
 
 // checkRoom checks that no runner gets more than it has room for, and that none is without
@@ -309,7 +328,7 @@ func BenchmarkBind(b *testing.B) {
 	}
 	rules := Rules{Slots: 1, MaxAffinityWait: time.Minute, Now: epoch.Add(time.Hour)}
 	for b.Loop() {
-		if bindings, _ := Bind(jobs, runners, rules); len(bindings) != 1 {
+		if bindings, _, _ := Bind(jobs, runners, rules); len(bindings) != 1 {
 			b.Fatal(bindings)
 		}
 	}

@@ -281,7 +281,7 @@ func (h *history) bind(members []Member) error {
 	if err := checkBind(queue, fleet, rules); err != nil {
 		return err
 	}
-	bindings, passed := Bind(queue, fleet, rules)
+	bindings, passed, _ := Bind(queue, fleet, rules)
 	if err := h.overtake(passed); err != nil {
 		return err
 	}

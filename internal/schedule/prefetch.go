@@ -11,8 +11,9 @@ import "slices"
 // brought by one runner, so that a thousand runners don't all fetch what one job wants. A
 // runner that is to go on bringing a model keeps it.
 //
-// The runners are as Bind left them: what they will have loaded at last, and what they
-// bring. A runner that is missing from the result brings nothing.
+// The jobs are those that wait after Bind, in its order, and the runners have what they will
+// have loaded at last, and what they bring. A runner that is missing from the result brings
+// nothing.
 func Prefetch(jobs []Job, runners []Runner, bound []string) map[string]Model {
 	wanted := wantedModels(jobs, runners)
 	free := func(r Runner) bool { return slices.Contains(bound, r.Name) }
@@ -36,14 +37,16 @@ func Prefetch(jobs []Job, runners []Runner, bound []string) map[string]Model {
 }
 
 // wantedModels are the models of the jobs that no runner has loaded, in the order of the
-// queue.
+// jobs.
 func wantedModels(jobs []Job, runners []Runner) []Model {
-	queue := slices.Clone(jobs)
-	slices.SortFunc(queue, compareJobs)
+	known := make(map[Model]bool, len(runners))
+	for _, r := range runners {
+		known[r.Model] = true
+	}
 	var wanted []Model
-	for _, job := range queue {
-		loaded := slices.ContainsFunc(runners, func(r Runner) bool { return r.Model == job.Model })
-		if !loaded && !slices.Contains(wanted, job.Model) {
+	for _, job := range jobs {
+		if !known[job.Model] {
+			known[job.Model] = true
 			wanted = append(wanted, job.Model)
 		}
 	}
