@@ -4,7 +4,6 @@
 package controller
 
 import (
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -14,11 +13,8 @@ import (
 
 // overtakes remembers, for each pool, since when the waiting jobs are overtaken by others
 // whose model is loaded. It is kept by this process alone: writing it down would cost a
-// write for each job that waits. The zero value knows of no pool.
-type overtakes struct {
-	mutex sync.Mutex
-	pools map[types.NamespacedName]overtaken
-}
+// write for each job that waits.
+type overtakes struct{ perPool[overtaken] }
 
 // overtaken is since when jobs are overtaken, by uid. Nil means that nothing is known, as
 // after a start of the manager: then a job may have been overtaken as long as it exists,
@@ -50,27 +46,13 @@ func rememberOvertaken(queue []schedule.Job, passed []types.UID, now time.Time) 
 
 // of returns what is known of a pool's jobs.
 func (o *overtakes) of(pool types.NamespacedName) overtaken {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	return o.pools[pool]
+	jobs, _ := o.get(pool)
+	return jobs
 }
 
 // remember replaces what is known of a pool's jobs, if anything is.
 func (o *overtakes) remember(pool types.NamespacedName, jobs overtaken) {
-	if jobs == nil {
-		return
+	if jobs != nil {
+		o.set(pool, jobs)
 	}
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	if o.pools == nil {
-		o.pools = map[types.NamespacedName]overtaken{}
-	}
-	o.pools[pool] = jobs
-}
-
-// forget drops a pool that is no more.
-func (o *overtakes) forget(pool types.NamespacedName) {
-	o.mutex.Lock()
-	defer o.mutex.Unlock()
-	delete(o.pools, pool)
 }

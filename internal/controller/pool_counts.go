@@ -4,7 +4,6 @@
 package controller
 
 import (
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -17,34 +16,19 @@ import (
 // with every job, twice, and nothing is decided by them.
 const countsTime = time.Second
 
-// lateCounts remembers since when the statuses of pools have been behind in their counts.
-// The zero value is empty.
-type lateCounts struct {
-	mutex sync.Mutex
-	since map[types.NamespacedName]time.Time
-}
+// lateCounts remembers since when the statuses of pools have been behind in their counts. One
+// that is up to date is forgotten.
+type lateCounts struct{ perPool[time.Time] }
 
 // wait returns how long a write may wait that is needed for counts only; zero where it has
-// waited for long enough.
+// waited for long enough. A pool is reconciled by one goroutine at a time.
 func (l *lateCounts) wait(pool types.NamespacedName, now time.Time) time.Duration {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	if l.since == nil {
-		l.since = map[types.NamespacedName]time.Time{}
-	}
-	since, behind := l.since[pool]
+	since, behind := l.get(pool)
 	if !behind {
 		since = now
-		l.since[pool] = now
+		l.set(pool, now)
 	}
 	return max(0, since.Add(countsTime).Sub(now))
-}
-
-// forget notes that the pool's status is up to date, or that there is no pool.
-func (l *lateCounts) forget(pool types.NamespacedName) {
-	l.mutex.Lock()
-	defer l.mutex.Unlock()
-	delete(l.since, pool)
 }
 
 // onlyCountsDiffer reports whether two statuses of a pool are the same but for their counts

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,48 +16,21 @@ import (
 )
 
 // takenOver remembers the pools of which this manager's cache has all that another one may
-// have written before it. The zero value knows of none.
+// have written before it.
 //
 // The cache of a manager that begins to lead may be behind by any time: who stands by has
 // filled it by watches that may be late, and a new process may have listed from an API server
 // that was. Its own writes the cache waits for, but not those of the manager before it. A
 // binding that it misses would be given away again, and the Runner of a pod that it misses
 // would be deleted as lost.
-type takenOver struct {
-	mutex sync.Mutex
-	pools map[types.NamespacedName]bool
-}
-
-// has reports whether the pool was seen to be taken over.
-func (t *takenOver) has(pool types.NamespacedName) bool {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	return t.pools[pool]
-}
-
-// add notes that the pool is taken over.
-func (t *takenOver) add(pool types.NamespacedName) {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	if t.pools == nil {
-		t.pools = map[types.NamespacedName]bool{}
-	}
-	t.pools[pool] = true
-}
-
-// forget drops a pool that is no more.
-func (t *takenOver) forget(pool types.NamespacedName) {
-	t.mutex.Lock()
-	defer t.mutex.Unlock()
-	delete(t.pools, pool)
-}
+type takenOver struct{ perPool[struct{}] }
 
 // takeOver returns an error until the cache has each Runner of a pool as its spec is at the
 // API server, and each pod. It asks once for each pool in the life of a process, where the
 // cache is not behind.
 func (r *PoolReconciler) takeOver(ctx context.Context, view *poolView) error {
 	key := client.ObjectKeyFromObject(view.pool)
-	if r.takenOver.has(key) {
+	if _, done := r.takenOver.get(key); done {
 		return nil
 	}
 	var runners v1alpha1.RunnerList
@@ -72,7 +44,7 @@ func (r *PoolReconciler) takeOver(ctx context.Context, view *poolView) error {
 	if behind := missing(view, runners.Items, pods.Items); behind != "" {
 		return fmt.Errorf("the cache has still to hear of %s, which was written before this manager began to lead", behind)
 	}
-	r.takenOver.add(key)
+	r.takenOver.set(key, struct{}{})
 	return nil
 }
 
