@@ -71,8 +71,8 @@ func isPublished(source v1alpha1.ModelSource) bool {
 type progress = func(done, total int64)
 
 // fetch takes a model into use, and fetches it where the cache does not have it. begin is
-// told first what is fetched, and how large it is.
-func (s *store) fetch(ctx context.Context, assigned *v1alpha1.AssignedModel, begin func(digest string, size int64) progress) (*cache.Model, error) {
+// told first what is fetched, and from where.
+func (s *store) fetch(ctx context.Context, assigned *v1alpha1.AssignedModel, begin func(remote fetch.Remote, manifest fetch.Manifest) progress) (*cache.Model, error) {
 	if assigned.Digest != "" {
 		if m, err := s.cache.Use(ctx, assigned.Digest); m != nil || err != nil {
 			return m, err
@@ -86,7 +86,7 @@ func (s *store) fetch(ctx context.Context, assigned *v1alpha1.AssignedModel, beg
 	if err != nil {
 		return nil, err
 	}
-	return s.cache.Fetch(ctx, remote, manifest, begin(manifest.Digest, manifest.Size()))
+	return s.cache.Fetch(ctx, remote, manifest, begin(remote, manifest))
 }
 
 // digest is that of the model in a directory of the cache; "" for any other directory.
@@ -176,12 +176,12 @@ func (w *work) pull(ctx context.Context) (*cache.Model, error) {
 		w.edit(when, func(_ *v1alpha1.RunnerStatus, r *v1alpha1.AssignmentReport) { r.Pull = &pull })
 	}
 	var begun time.Time
-	m, err := w.store.fetch(ctx, &w.assignment.Model, func(digest string, size int64) progress {
-		w.log.Info("Fetching model", "model", w.assignment.Model.Name, "digest", digest, "bytes", size)
+	m, err := w.store.fetch(ctx, &w.assignment.Model, func(remote fetch.Remote, manifest fetch.Manifest) progress {
+		w.log.Info("Fetching model", "model", w.assignment.Model.Name, "source", remote.String(), "digest", manifest.Digest, "bytes", manifest.Size())
 		begun = w.clock.Now()
-		report(now, v1alpha1.ModelPull{Digest: digest, TotalBytes: size})
+		report(now, v1alpha1.ModelPull{Digest: manifest.Digest, TotalBytes: manifest.Size()})
 		return func(done, total int64) {
-			report(soon, v1alpha1.ModelPull{Digest: digest, DoneBytes: done, TotalBytes: total})
+			report(soon, v1alpha1.ModelPull{Digest: manifest.Digest, DoneBytes: done, TotalBytes: total})
 		}
 	})
 	if err == nil && !begun.IsZero() {

@@ -13,6 +13,7 @@ import (
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/memory"
 	"github.com/atelier-dev/atelier/internal/modelstore"
+	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 )
 
 // prefetchShare is how large a part of the memory that the process can have a model may be
@@ -77,7 +78,7 @@ func (w *work) bring(ctx context.Context, model *v1alpha1.AssignedModel) (err er
 	case w.store.cache == nil:
 		err = errNoCache
 	default:
-		got, fetchErr := w.store.fetch(ctx, model, func(string, int64) progress { return func(int64, int64) {} })
+		got, fetchErr := w.store.fetch(ctx, model, func(fetch.Remote, fetch.Manifest) progress { return func(int64, int64) {} })
 		if fetchErr != nil {
 			return fetchErr
 		}
