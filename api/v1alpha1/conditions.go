@@ -191,6 +191,9 @@ const (
 	ReasonInvalidTemplate = "InvalidTemplate"
 	// ReasonInvalidNamespaces (Stalled of a pool): spec.allowedNamespaces has no valid selector.
 	ReasonInvalidNamespaces = "InvalidNamespaces"
+	// ReasonInvalidDuration (Stalled of a pool): a duration of its spec can't be read. The
+	// schema refuses such ones; an object may have it from before.
+	ReasonInvalidDuration = "InvalidDuration"
 	// ReasonUnschedulable (Ready of a pool is False): the scheduler finds no node for a
 	// runner's pod, and the message is its own.
 	ReasonUnschedulable = "Unschedulable"

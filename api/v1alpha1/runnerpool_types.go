@@ -28,8 +28,8 @@ const (
 
 // RunnerPoolSpec says how many runners there may be and what their pods look like.
 //
-// Durations have a rule in place of format: duration. That lets "1d" through, which Go
-// doesn't read, and one such pool would keep the manager from listing any.
+// Durations have a rule in place of format: duration, which lets "1d" through, and that Go
+// doesn't read.
 //
 // +kubebuilder:validation:XValidation:rule="!has(self.minRunners) || self.minRunners <= (has(self.maxRunners) ? self.maxRunners : 1)",message="minRunners must not be above maxRunners (1 where it is left out)",fieldPath=".minRunners"
 // +kubebuilder:validation:XValidation:rule="!has(self.defaultStore) || has(self.stores) && self.stores.exists(s, s.name == self.defaultStore && !(has(s.readOnly) && s.readOnly))",message="must be the name of one of spec.stores that is not readOnly",fieldPath=".defaultStore"
@@ -56,20 +56,18 @@ type RunnerPoolSpec struct {
 	// IdleTimeout is how long a runner above minRunners may be idle before it is
 	// removed. Without it 10m.
 	// +optional
-	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s')",message="must be a duration and must not be negative, such as 10m"
-	IdleTimeout *metav1.Duration `json:"idleTimeout,omitempty"`
+	IdleTimeout *Duration `json:"idleTimeout,omitempty"`
 
 	// MaxAffinityWait is how long a job may be overtaken by later jobs of its priority
 	// whose model a free runner has loaded, counted from the first one. Then it gets the
 	// next free runner, by swapping the model. 0s keeps strictly to the order in which
 	// jobs were created. Without it 30s.
 	// +optional
-	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('0s')",message="must be a duration and must not be negative, such as 30s"
-	MaxAffinityWait *metav1.Duration `json:"maxAffinityWait,omitempty"`
+	MaxAffinityWait *Duration `json:"maxAffinityWait,omitempty"`
 
 	// Suspend stops the pool: it gives no more jobs away, and its runners are removed
 	// when they have finished those that they have, below minRunners too. Jobs wait.
@@ -88,10 +86,9 @@ type RunnerPoolSpec struct {
 	// process or the way to the API server is broken, until it is deleted and its jobs
 	// go to other runners. Without it 2m.
 	// +optional
-	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ns|us|ms|s|m|h))+$') && duration(self) >= duration('10s')",message="must be a duration and must be at least 10s, such as 2m"
-	UnreadyTimeout *metav1.Duration `json:"unreadyTimeout,omitempty"`
+	UnreadyTimeout *Duration `json:"unreadyTimeout,omitempty"`
 
 	// AllowedNamespaces says from which namespaces jobs may use the pool. Without it
 	// only from its own.

@@ -3,6 +3,11 @@
 
 package v1alpha1
 
+import (
+	"fmt"
+	"time"
+)
+
 // ObjectReference names an object of a known kind in the same namespace.
 type ObjectReference struct {
 	// Name of the object.
@@ -11,6 +16,20 @@ type ObjectReference struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$')",message="must be the name of an object: lower-case letters, digits, '-' and '.', beginning and ending with a letter or digit"
 	Name string `json:"name"`
+}
+
+// Duration is a span of time as Go writes it, such as 10m or 1h30m. It is kept as text: where
+// one is stored that can't be read, as from before the schema had its rule, the object with it
+// can be read all the same, and with it all others of its kind.
+type Duration string
+
+// Parse returns the duration, or an error that says what would be one.
+func (d Duration) Parse() (time.Duration, error) {
+	parsed, err := time.ParseDuration(string(d))
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration, such as 10m", string(d))
+	}
+	return parsed, nil
 }
 
 // PoolReference names a RunnerPool.

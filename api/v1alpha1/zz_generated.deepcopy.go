@@ -1007,12 +1007,12 @@ func (in *RunnerPoolSpec) DeepCopyInto(out *RunnerPoolSpec) {
 	}
 	if in.IdleTimeout != nil {
 		in, out := &in.IdleTimeout, &out.IdleTimeout
-		*out = new(v1.Duration)
+		*out = new(Duration)
 		**out = **in
 	}
 	if in.MaxAffinityWait != nil {
 		in, out := &in.MaxAffinityWait, &out.MaxAffinityWait
-		*out = new(v1.Duration)
+		*out = new(Duration)
 		**out = **in
 	}
 	if in.Suspend != nil {
@@ -1027,7 +1027,7 @@ func (in *RunnerPoolSpec) DeepCopyInto(out *RunnerPoolSpec) {
 	}
 	if in.UnreadyTimeout != nil {
 		in, out := &in.UnreadyTimeout, &out.UnreadyTimeout
-		*out = new(v1.Duration)
+		*out = new(Duration)
 		**out = **in
 	}
 	if in.AllowedNamespaces != nil {

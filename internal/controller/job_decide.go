@@ -354,8 +354,9 @@ func (d *jobDecision) obstacle() (reason, message string) {
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q was not looked at yet", pool)
 	case ready.Reason == v1alpha1.ReasonInvalidTemplate:
 		return v1alpha1.ReasonPoolInvalid, fmt.Sprintf("RunnerPool %q can't start runners: %s", pool, ready.Message)
-	// A pool with invalid namespaces serves its own all the same.
-	case ready.Status != metav1.ConditionTrue && ready.Reason != v1alpha1.ReasonInvalidNamespaces:
+	// A pool with invalid namespaces serves its own all the same, and one with an invalid
+	// duration all.
+	case ready.Status != metav1.ConditionTrue && activityOf(ready.Reason) != v1alpha1.ConditionStalled:
 		return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("RunnerPool %q has no free runner yet: %s", pool, ready.Message)
 	}
 	return v1alpha1.ReasonWaitingForRunner, fmt.Sprintf("no runner of RunnerPool %q is free yet (maxRunners is %d)",

@@ -96,6 +96,7 @@ func (r *PoolReconciler) gather(ctx context.Context, pool *v1alpha1.RunnerPool) 
 	view := &poolView{pool: pool, now: r.Clock.Now(), overtaken: r.overtakes.of(client.ObjectKeyFromObject(pool))}
 	view.template, view.invalid = runnerTemplate(pool, r.Image)
 	view.invalidNamespaces = invalidNamespaces(pool)
+	view.invalidDuration = invalidDuration(pool)
 
 	var jobs v1alpha1.GenerationJobList
 	var runners v1alpha1.RunnerList

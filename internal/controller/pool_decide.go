@@ -4,6 +4,7 @@
 package controller
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -25,6 +26,9 @@ type poolView struct {
 	// invalidNamespaces says why nobody can tell which namespaces the pool allows; nil
 	// where one can.
 	invalidNamespaces error
+	// invalidDuration says which duration of the spec can't be read, and is taken for left
+	// out; nil where there is none.
+	invalidDuration error
 	// jobs that name the pool and have not ended, of whatever namespace.
 	jobs []v1alpha1.GenerationJob
 	// allowed says of the namespaces of the jobs whether they may use the pool.
@@ -243,8 +247,37 @@ func (d *poolDecision) rules() schedule.Rules {
 	}
 }
 
-func durationOr(fallback time.Duration, d *metav1.Duration) time.Duration {
-	return ptr.Deref(d, metav1.Duration{Duration: fallback}).Duration
+// durationOr is what a duration of the spec says, or else the fallback.
+func durationOr(fallback time.Duration, d *v1alpha1.Duration) time.Duration {
+	if d == nil {
+		return fallback
+	}
+	parsed, err := d.Parse()
+	if err != nil {
+		return fallback
+	}
+	return parsed
+}
+
+// invalidDuration returns an error that names the first duration of the pool that can't be
+// read.
+func invalidDuration(pool *v1alpha1.RunnerPool) error {
+	for _, field := range []struct {
+		name     string
+		duration *v1alpha1.Duration
+	}{
+		{"idleTimeout", pool.Spec.IdleTimeout},
+		{"maxAffinityWait", pool.Spec.MaxAffinityWait},
+		{"unreadyTimeout", pool.Spec.UnreadyTimeout},
+	} {
+		if field.duration == nil {
+			continue
+		}
+		if _, err := field.duration.Parse(); err != nil {
+			return fmt.Errorf("spec.%s: %w; it is taken for left out", field.name, err)
+		}
+	}
+	return nil
 }
 
 // slots is how many jobs a runner may have now. More than one only hides the way between

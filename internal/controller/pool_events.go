@@ -22,6 +22,7 @@ const (
 var poolTroubles = map[string]string{
 	v1alpha1.ReasonInvalidTemplate:   actionValidate,
 	v1alpha1.ReasonInvalidNamespaces: actionValidate,
+	v1alpha1.ReasonInvalidDuration:   actionValidate,
 	v1alpha1.ReasonPodsNotCreated:    actionScale,
 	v1alpha1.ReasonUnschedulable:     actionScale,
 }

@@ -36,7 +36,7 @@ func TestWhichRunnersAreGivenUp(t *testing.T) {
 		"not one that was not ready for a moment":        {change: unready(time.Minute), recheck: time.Minute},
 		"one that was not for long":                      {change: unready(2 * time.Minute), silent: 1},
 		"not one without a job":                          {change: both(unready(time.Hour), idle)},
-		"as soon as its pool says":                       {change: both(unready(time.Minute), func(s poolScene) { s.pool.Spec.UnreadyTimeout = &metav1.Duration{Duration: time.Minute} }), silent: 1},
+		"as soon as its pool says":                       {change: both(unready(time.Minute), func(s poolScene) { s.pool.Spec.UnreadyTimeout = new(v1alpha1.Duration("1m")) }), silent: 1},
 		"also where the node says nothing any more":      {change: both(unready(time.Hour), func(s poolScene) { s.pods[0].Status.Conditions[0].Status = corev1.ConditionUnknown }), silent: 1},
 		"not one that ends":                              {change: deleted(-20 * time.Second), recheck: 50 * time.Second},
 		"nor one that just should have":                  {change: deleted(29 * time.Second), recheck: time.Second},
@@ -49,7 +49,7 @@ func TestWhichRunnersAreGivenUp(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := newPoolScene(1, 1)
-			s.pool.Spec.IdleTimeout = &metav1.Duration{Duration: time.Hour}
+			s.pool.Spec.IdleTimeout = new(v1alpha1.Duration("1h"))
 			s.runner(0, "apple")
 			s.job("apple")
 			tt.change(s)

@@ -54,7 +54,7 @@ func activityOf(reason string) string {
 	switch reason {
 	case v1alpha1.ReasonScaled, v1alpha1.ReasonPoolSuspended:
 		return ""
-	case v1alpha1.ReasonInvalidTemplate, v1alpha1.ReasonInvalidNamespaces:
+	case v1alpha1.ReasonInvalidTemplate, v1alpha1.ReasonInvalidNamespaces, v1alpha1.ReasonInvalidDuration:
 		return v1alpha1.ConditionStalled
 	}
 	return v1alpha1.ConditionReconciling
@@ -67,6 +67,8 @@ func poolState(view *poolView, plan *poolPlan, status *v1alpha1.RunnerPoolStatus
 		return v1alpha1.ReasonInvalidTemplate, view.invalid.Error()
 	case view.invalidNamespaces != nil:
 		return v1alpha1.ReasonInvalidNamespaces, view.invalidNamespaces.Error()
+	case view.invalidDuration != nil:
+		return v1alpha1.ReasonInvalidDuration, view.invalidDuration.Error()
 	case poolSuspended(view.pool):
 		return suspendedState(plan)
 	case refused != "":

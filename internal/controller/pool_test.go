@@ -76,7 +76,7 @@ var _ = Describe("A pool", func() {
 		n.createModel()
 		n.createPool(twoRunners, func(spec *v1alpha1.RunnerPoolSpec) {
 			spec.MinRunners = ptr.To[int32](1)
-			spec.IdleTimeout = &metav1.Duration{Duration: time.Second}
+			spec.IdleTimeout = new(v1alpha1.Duration("1s"))
 		})
 		Eventually(n.pods).Should(ConsistOf("default-0"))
 		n.createJob("a")
@@ -93,7 +93,7 @@ var _ = Describe("A pool", func() {
 	It("keeps a pod that waits for a GPU while jobs wait, and the job says on what", func(ctx SpecContext) {
 		n := inNewNamespace(ctx)
 		n.createModel()
-		n.createPool(func(spec *v1alpha1.RunnerPoolSpec) { spec.IdleTimeout = &metav1.Duration{} })
+		n.createPool(func(spec *v1alpha1.RunnerPoolSpec) { spec.IdleTimeout = new(v1alpha1.Duration("0s")) })
 		n.createJob("apple")
 		n.connectRunner("default-0")
 		n.setPodStatus("default-0", func(status *corev1.PodStatus) {
@@ -246,7 +246,7 @@ var _ = Describe("A pool", func() {
 		model := n.createModel()
 		Expect(admin.Create(ctx, &v1alpha1.Model{ObjectMeta: n.meta("other"), Spec: v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: "other"}}})).To(Succeed())
 		n.createPool(func(spec *v1alpha1.RunnerPoolSpec) {
-			spec.MaxAffinityWait = &metav1.Duration{Duration: 2 * time.Second}
+			spec.MaxAffinityWait = new(v1alpha1.Duration("2s"))
 		})
 		n.createJob("first")
 		runner := n.startRunner("default-0")
@@ -316,7 +316,7 @@ var _ = Describe("A pool", func() {
 		n := inNewNamespace(ctx)
 		n.createModel()
 		n.createPool(twoRunners, func(spec *v1alpha1.RunnerPoolSpec) {
-			spec.UnreadyTimeout = &metav1.Duration{Duration: 10 * time.Second}
+			spec.UnreadyTimeout = new(v1alpha1.Duration("10s"))
 		})
 		job := n.createJob("apple")
 		late := n.startRunner("default-0")

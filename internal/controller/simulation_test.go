@@ -435,7 +435,7 @@ func (w *world) addPool(maximum, slots int32) {
 		Spec: v1alpha1.RunnerPoolSpec{
 			MaxRunners:  &maximum,
 			Slots:       &slots,
-			IdleTimeout: &metav1.Duration{Duration: time.Minute},
+			IdleTimeout: new(v1alpha1.Duration("1m")),
 			AllowedNamespaces: &v1alpha1.AllowedNamespaces{
 				From:     new(v1alpha1.NamespacesFromSelector),
 				Selector: &metav1.LabelSelector{MatchLabels: map[string]string{"guests": "yes"}},

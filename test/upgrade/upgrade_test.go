@@ -55,6 +55,7 @@ func TestWhatAnEarlierVersionLeftGoesOn(t *testing.T) {
 	u.kubectl("wait", "--for=condition=Established", "crd", "--all")
 	u.openVolumes()
 	before := u.restore()
+	u.addOddPool()
 
 	// Nothing starts on a node that is stopped, which Kubernetes does not know yet: the new
 	// manager's pod must not go there.
@@ -85,6 +86,7 @@ func TestWhatAnEarlierVersionLeftGoesOn(t *testing.T) {
 		u.unchanged(name, before[name])
 	}
 	u.scaled()
+	u.oddPoolIsTold()
 }
 
 // upgrade is a cluster to be upgraded.
@@ -199,6 +201,27 @@ func (u *upgrade) writeStatus(object *unstructured.Unstructured) {
 func (u *upgrade) leads() {
 	u.t.Helper()
 	u.Eventually(func() []v1alpha1.Stage { return u.job("running").Status.Stages }).ShouldNot(BeEmpty())
+}
+
+// addOddPool makes a pool that today's schema refuses and the earlier version's did not,
+// though its manager could not read it.
+func (u *upgrade) addOddPool() {
+	u.t.Helper()
+	u.Expect(u.api.Create(u.ctx, &v1alpha1.RunnerPool{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "odd"},
+		Spec:       v1alpha1.RunnerPoolSpec{IdleTimeout: new(v1alpha1.Duration("1d"))},
+	})).To(Succeed())
+}
+
+// oddPoolIsTold waits until that pool's status says what is wrong with it.
+func (u *upgrade) oddPoolIsTold() {
+	u.t.Helper()
+	u.Eventually(func(g Gomega) {
+		var pool v1alpha1.RunnerPool
+		g.Expect(u.api.Get(u.ctx, client.ObjectKey{Namespace: namespace, Name: "odd"}, &pool)).To(Succeed())
+		g.Expect(pool.Status.Conditions).To(ContainElement(And(
+			HaveField("Type", v1alpha1.ConditionStalled), HaveField("Reason", v1alpha1.ReasonInvalidDuration), HaveField("Message", ContainSubstring(`"1d"`)))))
+	}).Should(Succeed())
 }
 
 // scaled waits until the pool is as this version wants it, the template of its pods too.
