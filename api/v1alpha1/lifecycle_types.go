@@ -61,9 +61,13 @@ type Stage struct {
 
 	// StartTime is when the phase began.
 	// +required
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$`
 	StartTime metav1.MicroTime `json:"startTime"`
 
 	// EndTime is when the phase ended. Absent while it lasts.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$`
 	EndTime *metav1.MicroTime `json:"endTime,omitempty"`
 }

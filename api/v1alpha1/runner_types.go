@@ -219,10 +219,15 @@ func (r *Runner) JobKey(a *Assignment) types.NamespacedName {
 }
 
 // RunnerStatus is what the runner pod says. No other client may write it.
+//
+// Its times have a pattern beside format: date-time. That lets some through that Go doesn't
+// read, and one such Runner would keep the manager from listing any.
 type RunnerStatus struct {
 	// Conditions: Ready says that the process takes assignments, PipelineHealthy
 	// that its pipeline is idle or wholly loaded.
 	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:XValidation:rule="self.all(c, c.lastTransitionTime >= timestamp('0001-01-01T00:00:00Z'))",message="each lastTransitionTime must be a time, such as 2026-01-01T12:00:00Z"
 	// +listType=map
 	// +listMapKey=type
 	// +patchStrategy=merge
@@ -241,10 +246,14 @@ type RunnerStatus struct {
 
 	// StartTime of the process.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$`
 	StartTime *metav1.MicroTime `json:"startTime,omitempty"`
 
 	// ReadyTime is when the process was ready to take assignments.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$`
 	ReadyTime *metav1.MicroTime `json:"readyTime,omitempty"`
 
 	// Version of the runner.
@@ -312,11 +321,14 @@ type LoadedModel struct {
 
 	// LoadTime is when loading ended.
 	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:Pattern=`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{6}Z$`
 	LoadTime *metav1.MicroTime `json:"loadTime,omitempty"`
 
 	// LoadDuration is how long loading took.
 	// +optional
-	LoadDuration *metav1.Duration `json:"loadDuration,omitempty"`
+	// +kubebuilder:validation:MaxLength=32
+	LoadDuration *Duration `json:"loadDuration,omitempty"`
 }
 
 // AssignmentReport is what a runner says of one assignment.

@@ -471,7 +471,7 @@ func (in *LoadedModel) DeepCopyInto(out *LoadedModel) {
 	}
 	if in.LoadDuration != nil {
 		in, out := &in.LoadDuration, &out.LoadDuration
-		*out = new(v1.Duration)
+		*out = new(Duration)
 		**out = **in
 	}
 }

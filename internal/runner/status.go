@@ -58,7 +58,7 @@ func loadedModel(model *v1alpha1.AssignedModel, at time.Time, took time.Duration
 		UID:          model.UID,
 		Generation:   model.Generation,
 		LoadTime:     &loadTime,
-		LoadDuration: &metav1.Duration{Duration: took},
+		LoadDuration: new(v1alpha1.Duration(took.String())),
 	}
 }
 

@@ -181,7 +181,11 @@ func (s *session) reportRunner(ctx context.Context, reader client.Reader, bindin
 		s.out.fact("runner "+runner.Name, "ready %s after its process started", seconds(ready.Sub(start.Time)))
 	}
 	if model := runner.Status.Model; model != nil && model.LoadDuration != nil {
-		s.out.fact("model "+model.Name, "loaded in %s, when the job asked for it", seconds(model.LoadDuration.Duration))
+		took, err := model.LoadDuration.Parse()
+		if err != nil {
+			return fmt.Errorf("status.model.loadDuration of the runner: %w", err)
+		}
+		s.out.fact("model "+model.Name, "loaded in %s, when the job asked for it", seconds(took))
 	}
 	if device := runner.Status.Device; device != nil {
 		s.out.fact("device", "%s: %s", device.Type, device.Message)
