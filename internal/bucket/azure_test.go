@@ -73,13 +73,8 @@ func TestAzureRequests(t *testing.T) {
 			func(r *http.Request) bool { return r.URL.Query().Get("sig") == "a+b" }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := make(chan *http.Request, 8)
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				got <- r
-				w.WriteHeader(http.StatusCreated)
-			}))
-			t.Cleanup(server.Close)
-			config := Config{URL: "azblob://pictures/team-a", Endpoint: server.URL + "/", CredentialsDir: mounted(t, test.secret)}
+			endpoint, got := listen(t, http.StatusCreated)
+			config := Config{URL: "azblob://pictures/team-a", Endpoint: endpoint + "/", CredentialsDir: mounted(t, test.secret)}
 			if _, err := open(t, config).Put(t.Context(), "a/0.png", "image/png", picture, Retry{}); err != nil {
 				t.Fatal(err)
 			}

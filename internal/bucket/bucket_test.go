@@ -306,6 +306,18 @@ func TestRenewedSecret(t *testing.T) {
 	}
 }
 
+// listen answers all requests with a status, and tells of them.
+func listen(t *testing.T, status int) (endpoint string, got chan *http.Request) {
+	t.Helper()
+	got = make(chan *http.Request, 8)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got <- r
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, got
+}
+
 // TestAnonymous sends no credentials, though there are some.
 func TestAnonymous(t *testing.T) {
 	for scheme, credentials := range map[string]map[string]string{
@@ -314,13 +326,8 @@ func TestAnonymous(t *testing.T) {
 		"azblob": {KeyAzureAccount: "atelier", KeyAzureSAS: "sv=1&sig=secret"},
 	} {
 		t.Run(scheme, func(t *testing.T) {
-			got := make(chan *http.Request, 1)
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				got <- r
-				w.WriteHeader(http.StatusForbidden)
-			}))
-			t.Cleanup(server.Close)
-			config := Config{URL: scheme + "://models", Endpoint: server.URL, PathStyle: scheme == "s3", CredentialsDir: mounted(t, credentials), Anonymous: true}
+			endpoint, got := listen(t, http.StatusForbidden)
+			config := Config{URL: scheme + "://models", Endpoint: endpoint, PathStyle: scheme == "s3", CredentialsDir: mounted(t, credentials), Anonymous: true}
 			if _, err := open(t, config).Read(t.Context(), "a", 0); err == nil {
 				t.Error("it was read")
 			}
