@@ -198,8 +198,17 @@ func (d *poolDecision) wait() {
 			CreationTime:   job.CreationTimestamp.Time,
 			Model:          scheduledModel(model),
 			OvertakenSince: d.overtaken.since(job.UID, job.CreationTimestamp.Time),
+			DrawnBy:        drawnBy(&job.Status),
 		})
 	}
+}
+
+// drawnBy is the runner of an attempt that ended while its pictures were saved.
+func drawnBy(status *v1alpha1.GenerationJobStatus) string {
+	if status.Runner == nil || status.Progress < v1alpha1.ProgressSaving {
+		return ""
+	}
+	return status.Runner.Name
 }
 
 // mayBegin reports whether a job that no runner holds is to be given to one. Where it has to

@@ -151,6 +151,21 @@ func TestWhichRunnersAreGivenJobs(t *testing.T) {
 	}
 }
 
+// TestAJobGoesBackToTheRunnerThatDrewIt since that may have kept the pictures that it could not
+// save. An attempt that ended before drew nothing.
+func TestAJobGoesBackToTheRunnerThatDrewIt(t *testing.T) {
+	for progress, want := range map[int32]string{v1alpha1.ProgressSaving: "gpu-1", v1alpha1.ProgressGenerated: "gpu-0"} {
+		s := newPoolScene(2, 1)
+		s.runner(0)
+		s.runner(1)
+		job := s.job("apple")
+		job.Status.Attempt, job.Status.Progress, job.Status.Runner = 1, progress, &v1alpha1.RunnerBinding{Name: "gpu-1"}
+		if got, _ := s.plan(); len(got[want]) != 1 {
+			t.Errorf("ended at %d %%: assignments %v, want it on %s", progress, got, want)
+		}
+	}
+}
+
 // TestTheNextJobComesInTheWriteThatTakesTheLastAway saves a queue two writes and a round trip
 // for each job.
 func TestTheNextJobComesInTheWriteThatTakesTheLastAway(t *testing.T) {

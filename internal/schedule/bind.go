@@ -30,6 +30,9 @@ type Job struct {
 	// OvertakenSince is when a later job of the same priority first got a runner before
 	// this one did; zero where none has.
 	OvertakenSince time.Time
+	// DrawnBy is the runner that drew the job's pictures and could not save them, and may
+	// have kept them; empty where there is none.
+	DrawnBy string
 }
 
 // compareJobs is the order of the queue: by priority, the highest first, and within one
@@ -109,7 +112,8 @@ func withJobs(fleet []Runner, n int) []*Runner {
 }
 
 // match gives each of the jobs one of the free runners, of which there are enough: first
-// those that have the job's model loaded, then those that have brought it to their caches,
+// those that have drawn the job already, as drawing takes longer than a swap, then those that
+// have the job's model loaded, then those that have brought it to their caches,
 // then those that have none, then those whose model no job of the rest needs, then the
 // others. It records in the runners what they were given.
 func match(turn []Job, free []*Runner, rest []Job) []Binding {
@@ -131,6 +135,7 @@ func match(turn []Job, free []*Runner, rest []Job) []Binding {
 			free = slices.Delete(free, at, at+1)
 		}
 	}
+	give(func(job Job, r *Runner) bool { return r.Name == job.DrawnBy })
 	give(func(job Job, r *Runner) bool { return r.Model == job.Model })
 	give(func(job Job, r *Runner) bool { return r.Prefetched == job.Model })
 	give(func(_ Job, r *Runner) bool { return r.Model == Model{} })

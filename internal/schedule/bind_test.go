@@ -41,6 +41,12 @@ func overtakenFor(d time.Duration, job Job) Job {
 	return job
 }
 
+// drawnBy is the job after that runner could not save its pictures.
+func drawnBy(runner string, job Job) Job {
+	job.DrawnBy = runner
+	return job
+}
+
 func TestBind(t *testing.T) {
 	tests := map[string]struct {
 		jobs       []Job
@@ -74,6 +80,18 @@ func TestBind(t *testing.T) {
 			runners: []Runner{{Name: "r0"}, {Name: "r1", Model: dog}, {Name: "r2", Model: cat}},
 			slots:   1,
 			want:    []Binding{{"a", "r2"}},
+		},
+		"a job goes where its pictures may be, before any swap is spared": {
+			jobs:    []Job{drawnBy("r0", queued("a", 1, cat)), queued("b", 2, dog)},
+			runners: []Runner{{Name: "r0", Model: dog}, {Name: "r1", Model: cat}},
+			slots:   1,
+			want:    []Binding{{"a", "r0"}, {"b", "r1"}},
+		},
+		"but does not wait for that runner": {
+			jobs:    []Job{drawnBy("r0", queued("a", 1, cat))},
+			runners: []Runner{{Name: "r0", Model: cat, Jobs: 1}, {Name: "r1"}},
+			slots:   1,
+			want:    []Binding{{"a", "r1"}},
 		},
 		"another generation is another model": {
 			jobs:    []Job{queued("a", 1, Model{UID: "cat", Generation: 2})},
