@@ -52,6 +52,7 @@ func runnerTemplate(pool *v1alpha1.RunnerPool, image string) (*corev1.PodTemplat
 	}
 	fillPod(&template.Spec)
 	fillContainer(runnerContainerOf(&template.Spec), image)
+	limitCache(&template.Spec)
 	mountStores(&template.Spec, pool.Spec.Stores)
 	template.Labels = merged(template.Labels, runnerLabels(pool.Name))
 	hash, err := hashTemplate(template, pool.Spec.ServiceAccountAnnotations)
@@ -169,12 +170,16 @@ func fill[T any](field **T, value T) {
 
 // fillEnv adds a variable that the downward API provides.
 func fillEnv(c *corev1.Container, name, fieldPath string) {
-	if slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name }) {
+	if hasEnv(c, name) {
 		return
 	}
 	c.Env = append(c.Env, corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{
 		FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: fieldPath},
 	}})
+}
+
+func hasEnv(c *corev1.Container, name string) bool {
+	return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
 }
 
 // fillMount adds a mount unless the template mounts something at that path.
