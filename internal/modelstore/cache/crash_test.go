@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -221,13 +222,20 @@ func TestTwoRunnersPullOneModel(t *testing.T) {
 	}
 }
 
-// TestDiskFull pulls into a file system that is too small, which takes the right to mount one.
-func TestDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
+// mountSmall mounts a file system of so many bytes, which takes the right to.
+func mountSmall(t *testing.T, size int) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", size)); err != nil {
 		t.Skipf("mounting a small file system: %v", err)
 	}
-	defer func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) }()
+	t.Cleanup(func() { must(t, unix.Unmount(dir, unix.MNT_DETACH)) })
+	return dir
+}
+
+// TestDiskFull pulls into a file system that is too small, which takes the right to mount one.
+func TestDiskFull(t *testing.T) {
+	dir := mountSmall(t, 4<<20)
 	s := newRegistry(t)
 	config := quick(t)
 	config.Dir = dir

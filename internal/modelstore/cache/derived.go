@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,8 +22,9 @@ import (
 //	derived/KEY/       the files
 //	derived/KEY.tried  has a byte for each process that began to make them, and did not end well
 //
-// They are the first to go when room is wanted, and no model goes for them. They are not
-// written through to the disk before they are used: who makes them must notice on reading
+// They are the first to go when room is wanted, and no model goes for them. Of other derived
+// files only those do that were not used of late: where there is not room for all that is
+// loaded in turns, each would else go before it is used. They are not written through to the disk before they are used: who makes them must notice on reading
 // that they are not what was written, as after a power failure.
 
 // triedSuffix ends the name of the file that says that an attempt was begun.
@@ -30,6 +32,15 @@ const triedSuffix = ".tried"
 
 // maxTried bounds the attempts to make derived files. One may end as its process is told to.
 const maxTried = 3
+
+// derivedRest is for how long derived files are not used before others take their place.
+const derivedRest = 24 * time.Hour
+
+// keepFree is how much of the file system derived files leave free, in percent. It may be a
+// node's own, where the kubelet evicts pods while less than 10 % is free, or 15 % of one that
+// has images, unless it is told otherwise:
+// https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#hard-eviction-thresholds
+const keepFree = 15
 
 // ErrTried says that several processes did not come to the end of making derived files, so
 // that no other should try: what killed them may kill that one too.
@@ -96,14 +107,14 @@ func (c *Cache) reserveDerived(key string, size int64) error {
 		return err
 	}
 	defer global.unlock()
-	candidates, err := c.derivedCandidates()
+	candidates, err := c.derivedCandidates(derivedRest)
 	if err != nil {
 		return err
 	}
 	if err := c.sweep(); err != nil {
 		return err
 	}
-	if err := c.fit(size, nil, candidates); err != nil {
+	if err := c.fit(size, keepFree, nil, candidates); err != nil {
 		return err
 	}
 	return os.WriteFile(c.reservation(key), fmt.Append(nil, size), lockMode)
@@ -197,14 +208,18 @@ func (c *Cache) derivedKeys() (made, tried []string, err error) {
 	return made, tried, err
 }
 
-// derivedCandidates are the derived files that can be thrown away, by when they were used.
-func (c *Cache) derivedCandidates() ([]func() (bool, error), error) {
+// derivedCandidates are the derived files that were not used for so long, 0 for all, by when
+// they were used.
+func (c *Cache) derivedCandidates(rest time.Duration) ([]func() (bool, error), error) {
 	made, _, err := c.derivedKeys()
 	if err != nil {
 		return nil, err
 	}
 	var candidates []func() (bool, error)
 	for _, key := range c.byUse(made) {
+		if rest > 0 && time.Since(c.used(key)) < rest {
+			break
+		}
 		candidates = append(candidates, func() (bool, error) { return c.evictDerived(key) })
 	}
 	return candidates, nil

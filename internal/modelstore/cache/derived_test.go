@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // key makes a key of one digit.
@@ -19,6 +20,15 @@ func derive(c *Cache, digit string, n int) error {
 	return c.MakeDerived(key(digit), int64(n), func(dir string) error {
 		return os.WriteFile(filepath.Join(dir, "data"), make([]byte, n), 0o600)
 	})
+}
+
+// rest has derived files not used for as long as others may take their place after.
+func rest(t *testing.T, c *Cache, digits ...string) {
+	t.Helper()
+	for i, digit := range digits {
+		then := time.Now().Add(time.Duration(i)*time.Second - derivedRest - time.Minute)
+		must(t, os.Chtimes(c.lockFile(key(digit)), then, then))
+	}
 }
 
 // have lists the digits of which there are derived files.
@@ -61,12 +71,33 @@ func TestLongestUnusedDerivedFilesGoFirst(t *testing.T) {
 	for _, digit := range []string{"a", "b"} {
 		must(t, derive(c, digit, 40))
 	}
-	_, release, err := c.UseDerived(key("a"))
-	must(t, err)
-	release()
+	rest(t, c, "b", "a")
 	must(t, derive(c, "c", 40))
 	if got := have(t, c); got != "ac" {
 		t.Errorf("there are %s; want a and c", got)
+	}
+}
+
+// TestDerivedFilesUsedOfLateStay when others are made that have no room beside them: what is
+// used in turns would else be made each time, and never be used.
+func TestDerivedFilesUsedOfLateStay(t *testing.T) {
+	c := openSmall(t)
+	must(t, derive(c, "a", 60))
+	var none *FullError
+	if err := derive(c, "b", 60); !errors.As(err, &none) {
+		t.Errorf("got %v; want a FullError", err)
+	}
+	rest(t, c, "a")
+	_, release, err := c.UseDerived(key("a"))
+	must(t, err)
+	release()
+	if err := derive(c, "b", 60); !errors.As(err, &none) {
+		t.Errorf("got %v after a was used; want a FullError", err)
+	}
+	rest(t, c, "a")
+	must(t, derive(c, "b", 60))
+	if got := have(t, c); got != "b" {
+		t.Errorf("there is %q; want b", got)
 	}
 }
 
@@ -75,6 +106,7 @@ func TestDerivedFilesInUseStay(t *testing.T) {
 	must(t, derive(c, "a", 80))
 	_, release, err := c.UseDerived(key("a"))
 	must(t, err)
+	rest(t, c, "a")
 	var none *FullError
 	if err := derive(c, "b", 80); !errors.As(err, &none) {
 		t.Errorf("got %v; want a FullError", err)
@@ -144,6 +176,47 @@ func TestPinned(t *testing.T) {
 	for _, file := range []string{"/models/x/model.onnx", c.path("derived", "x"), c.path("models")[:5]} {
 		if got := c.Pinned(file); got != "" {
 			t.Errorf("%s is %q", file, got)
+		}
+	}
+}
+
+// TestDerivedFilesLeaveRoomOnTheDisk fills a file system with models up to where derived files
+// would take what is to stay free. It takes the right to mount one.
+func TestDerivedFilesLeaveRoomOnTheDisk(t *testing.T) {
+	const size = 10 << 20
+	c, err := Open(Config{Dir: mountSmall(t, size)})
+	must(t, err)
+	must(t, derive(c, "a", size/2))
+	must(t, os.WriteFile(c.path("other"), make([]byte, size/4), 0o600))
+	var none *FullError
+	err = derive(c, "b", size/5)
+	if !errors.As(err, &none) || none.KeepFree != size/100*keepFree || !strings.Contains(err.Error(), "1572855 bytes of the file system are to stay free (15 %)") {
+		t.Errorf("got %v; want a FullError that says what is to stay free", err)
+	}
+	must(t, derive(c, "b", size/20))
+	must(t, c.makeRoom(size/5, nil)) // A model may have all.
+	rest(t, c, "a")
+	must(t, derive(c, "c", size/5))
+	if got := have(t, c); got != "bc" {
+		t.Errorf("there are %q; want b and c in the place of a", got)
+	}
+}
+
+func TestLimit(t *testing.T) {
+	for name, c := range map[string]struct {
+		capacity, stored, available, free int64
+		limit, kept                       int64
+	}{
+		"what the disk has":           {stored: 10, available: 90, limit: 100},
+		"less what is to stay free":   {stored: 10, available: 90, free: 15, limit: 85, kept: 15},
+		"less than is stored":         {stored: 10, available: 10, free: 15, limit: 5, kept: 15},
+		"nothing":                     {stored: 10, available: 1, free: 15, limit: 0, kept: 15},
+		"the capacity":                {capacity: 50, stored: 10, available: 90, free: 15, limit: 50},
+		"the disk below the capacity": {capacity: 90, stored: 10, available: 90, free: 15, limit: 85, kept: 15},
+	} {
+		limit, kept := Config{Capacity: c.capacity}.limit(c.stored, c.available, c.free)
+		if limit != c.limit || kept != c.kept {
+			t.Errorf("%s: %d and %d kept; want %d and %d", name, limit, kept, c.limit, c.kept)
 		}
 	}
 }

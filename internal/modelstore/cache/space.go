@@ -21,6 +21,9 @@ type FullError struct {
 	// Need is how many bytes more were wanted, Used how many are taken or promised,
 	// and Limit how many there can be: the capacity, or what the file system has.
 	Need, Used, Limit int64
+	// KeepFree is how many bytes of the file system are to stay free beside Limit, where
+	// there could be more else.
+	KeepFree int64
 	// InUse are the models that can't be thrown away, as a process has them.
 	InUse int
 	Err   error
@@ -30,7 +33,11 @@ func (e *FullError) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("the model cache is full: %v", e.Err)
 	}
-	return fmt.Sprintf("the model cache is full: %d bytes more are needed, and %d of %d are taken, with %d models in use or being fetched", e.Need, e.Used, e.Limit, e.InUse)
+	message := fmt.Sprintf("the model cache is full: %d bytes more are needed, and %d of %d are taken, with %d models in use or being fetched", e.Need, e.Used, e.Limit, e.InUse)
+	if e.KeepFree > 0 {
+		message += fmt.Sprintf("; %d bytes of the file system are to stay free (%d %%)", e.KeepFree, keepFree)
+	}
+	return message
 }
 
 // Unwrap gives the cause.
@@ -147,24 +154,30 @@ func (c *Cache) makeRoom(need int64, own map[string]bool) error {
 	if err != nil {
 		return err
 	}
-	return c.fit(need, own, candidates)
+	return c.fit(need, 0, own, candidates)
 }
 
-// fit throws candidates away until need bytes more fit.
-func (c *Cache) fit(need int64, own map[string]bool, candidates []func() (bool, error)) error {
+// fit throws candidates away until need bytes more fit, and free percent of the file system
+// stay free.
+func (c *Cache) fit(need, free int64, own map[string]bool, candidates []func() (bool, error)) error {
 	inUse := 0
 	for {
-		s, limit, err := c.room(own)
+		s, err := c.measure(own)
 		if err != nil {
 			return err
 		}
+		var stat unix.Statfs_t
+		if err := unix.Statfs(c.config.Dir, &stat); err != nil {
+			return fmt.Errorf("model cache: %s: %w", c.config.Dir, err)
+		}
 		used := s.stored + s.promised
+		limit, kept := c.config.limit(s.stored, int64(stat.Bavail)*stat.Bsize, int64(stat.Blocks)*stat.Bsize/100*free)
 		if used+need <= limit {
 			return nil
 		}
 		// What could never fit throws nothing away.
 		if len(candidates) == 0 || s.promised+need > limit {
-			return &FullError{Need: need, Used: used, Limit: limit, InUse: inUse}
+			return &FullError{Need: need, Used: used, Limit: limit, KeepFree: kept, InUse: inUse}
 		}
 		gone, err := candidates[0]()
 		if err != nil {
@@ -177,21 +190,14 @@ func (c *Cache) fit(need int64, own map[string]bool, candidates []func() (bool, 
 	}
 }
 
-// room measures what is taken and how much there can be.
-func (c *Cache) room(own map[string]bool) (space, int64, error) {
-	s, err := c.measure(own)
-	if err != nil {
-		return s, 0, err
+// limit is how much there can be, where so much is stored and so much of the file system is
+// available, of which some is to stay free. kept is that, where there could be more else.
+func (c Config) limit(stored, available, free int64) (limit, kept int64) {
+	limit = max(0, stored+available-free)
+	if c.Capacity > 0 && c.Capacity <= limit {
+		return c.Capacity, 0
 	}
-	var stat unix.Statfs_t
-	if err := unix.Statfs(c.config.Dir, &stat); err != nil {
-		return s, 0, fmt.Errorf("model cache: %s: %w", c.config.Dir, err)
-	}
-	limit := s.stored + int64(stat.Bavail)*stat.Bsize
-	if c.config.Capacity > 0 {
-		limit = min(limit, c.config.Capacity)
-	}
-	return s, limit, nil
+	return limit, free
 }
 
 // candidates are what can be thrown away, in this order: what has arrived of files that
@@ -208,7 +214,7 @@ func (c *Cache) candidates(own map[string]bool) ([]func() (bool, error), error) 
 			list = append(list, func() (bool, error) { return c.dropPartial(name) })
 		}
 	}
-	derived, err := c.derivedCandidates()
+	derived, err := c.derivedCandidates(0)
 	if err != nil {
 		return nil, err
 	}
