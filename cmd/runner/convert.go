@@ -24,10 +24,10 @@ func newConvertCommand() *cobra.Command {
 		Use:   "convert MODEL",
 		Short: "Keep a model's graphs in the cache as ONNX Runtime prepares them",
 		Long: `Load a model on the CPU and keep its graphs in the cache as ONNX Runtime prepares them for
-this processor, so that runners with --prepare-graphs load them quicker from the first time.
-MODEL is a directory, or a model of the cache: its digest, sha256:…, or its source as
-"runner cache ls" has it. A directory has to have the path that runners see it at. Networks
-that only some pictures need are left to the runners.`,
+this processor, so that runners load them quicker from the first time. MODEL is a directory,
+or a model of the cache: its digest, sha256:…, or its source as "runner cache ls" has it. A
+directory has to have the path that runners see it at. Networks that only some pictures need
+are left to the runners.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(command *cobra.Command, args []string) error {
 			c, err := o.must()

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,6 +22,7 @@ import (
 	"k8s.io/utils/clock"
 
 	"github.com/atelier-dev/atelier/internal/incluster"
+	"github.com/atelier-dev/atelier/internal/modelstore/cache"
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
 	"github.com/atelier-dev/atelier/internal/ort"
 	"github.com/atelier-dev/atelier/internal/pipeline"
@@ -45,8 +47,10 @@ type serveOptions struct {
 	podUID    string
 	listen    string
 	cache     cacheOptions
-	// prepareGraphs has graphs kept as ONNX Runtime prepared them.
-	prepareGraphs bool
+	// prepareGraphs says when graphs are kept as ONNX Runtime prepared them, and runtime has
+	// what follows from it.
+	prepareGraphs string
+	runtime       ort.Options
 	config        runner.Config
 }
 
@@ -73,8 +77,9 @@ the first job needs it.`,
 	flags.StringVar(&o.listen, "listen", ":8080", "address for /healthz, /readyz and /metrics")
 	flags.StringVar(&o.config.ModelsDir, "models-dir", "/models", "directory of the models volume")
 	o.cache.add(flags, "")
-	flags.BoolVar(&o.prepareGraphs, "prepare-graphs", os.Getenv(prepareGraphsEnv) == "true",
-		"keep graphs in the cache as ONNX Runtime prepared them for this processor (default $"+prepareGraphsEnv+")")
+	flags.StringVar(&o.prepareGraphs, "prepare-graphs", cmp.Or(os.Getenv(prepareGraphsEnv), prepareAuto),
+		"keep graphs in the cache as ONNX Runtime prepared them for this processor: auto (what is loaded a second time), true or false (default $"+prepareGraphsEnv+")")
+	flags.Lookup("prepare-graphs").NoOptDefVal = prepareAlways
 	flags.StringVar(&o.config.OutputsDir, "outputs-dir", "/outputs", "directory of the outputs volume")
 	flags.StringVar(&o.config.StoresDir, "stores-dir", os.Getenv(storesDirEnv), "directory with a directory for the credentials of each store (default $"+storesDirEnv+")")
 	flags.DurationVar(&o.config.ShutdownTimeout, "shutdown-timeout", 20*time.Second, "time to stop and report in when told to end; less than the pod's grace period")
@@ -97,18 +102,39 @@ func (o *serveOptions) complete() error {
 		}
 		o.namespace = namespace
 	}
-	cache, err := o.cache.open()
+	models, err := o.cache.open()
 	if err != nil {
 		return err
 	}
-	if o.prepareGraphs && cache == nil {
-		return fmt.Errorf("--prepare-graphs or %s: graphs are kept in the cache, so --cache-dir or %s must name one", prepareGraphsEnv, cacheDirEnv)
+	if o.runtime, err = preparing(o.prepareGraphs, models); err != nil {
+		return err
 	}
-	o.config.Cache, o.config.Credentials = cache, fetch.Credentials{File: o.cache.registry}
+	o.config.Cache, o.config.Credentials = models, fetch.Credentials{File: o.cache.registry}
 	o.config.PodUID = types.UID(o.podUID)
 	o.config.Version = version.Version
 	o.config.StartTime = processStart()
 	return nil
+}
+
+// The values of --prepare-graphs.
+const (
+	prepareAuto   = "auto"
+	prepareAlways = "true"
+	prepareNever  = "false"
+)
+
+// preparing says which graphs are prepared in a cache, which may be nil. Nothing is prepared
+// in memory unless that is asked for, as it takes more of it than a load.
+func preparing(when string, c *cache.Cache) (ort.Options, error) {
+	switch {
+	case when != prepareAuto && when != prepareAlways && when != prepareNever:
+		return ort.Options{}, fmt.Errorf("--prepare-graphs or %s is %q; must be %s, %s or %s", prepareGraphsEnv, when, prepareAuto, prepareAlways, prepareNever)
+	case when == prepareAlways && c == nil:
+		return ort.Options{}, fmt.Errorf("--prepare-graphs or %s is %q: graphs are kept in the cache, so --cache-dir or %s must name one", prepareGraphsEnv, when, cacheDirEnv)
+	case when == prepareNever || c == nil || when == prepareAuto && c.InMemory():
+		return ort.Options{}, nil
+	}
+	return ort.Options{Graphs: c, PrepareReloaded: when == prepareAuto}, nil
 }
 
 // serve runs the agent and its HTTP server until ctx is done.
@@ -125,12 +151,9 @@ func serve(ctx context.Context, o serveOptions) error {
 	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	options := ort.Options{Log: log}
-	if o.prepareGraphs {
-		options.Graphs = o.config.Cache
-	}
-	networks := pipeline.New(ort.New(options))
-	if o.prepareGraphs {
+	o.runtime.Log = log
+	networks := pipeline.New(ort.New(o.runtime))
+	if o.runtime.Graphs != nil {
 		go networks.Prepare(ctx)
 	}
 	agent := runner.New(o.config, client, networks, runner.NewMetrics(registry), clock.RealClock{}, log)

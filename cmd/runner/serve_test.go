@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/atelier-dev/atelier/internal/incluster"
+	"github.com/atelier-dev/atelier/internal/modelstore/cache"
+	"github.com/atelier-dev/atelier/internal/ort"
 )
 
 func TestServeSaysWhatIsMissing(t *testing.T) {
@@ -40,6 +42,61 @@ func TestPreparedGraphsNeedACache(t *testing.T) {
 	command.SetArgs(nil)
 	if err := command.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), cacheDirEnv) {
 		t.Errorf("error %v does not name %s", err, cacheDirEnv)
+	}
+}
+
+// TestPreparing says what follows from --prepare-graphs, with a cache and without.
+func TestPreparing(t *testing.T) {
+	c, err := cache.Open(cache.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	auto := ort.Options{Graphs: c, PrepareReloaded: true}
+	if c.InMemory() {
+		auto = ort.Options{}
+	}
+	for _, test := range []struct {
+		when  string
+		cache *cache.Cache
+		want  ort.Options
+		err   string
+	}{
+		{"auto", c, auto, ""},
+		{"true", c, ort.Options{Graphs: c}, ""},
+		{"false", c, ort.Options{}, ""},
+		{"auto", nil, ort.Options{}, ""},
+		{"true", nil, ort.Options{}, cacheDirEnv},
+		{"false", nil, ort.Options{}, ""},
+		{"yes", c, ort.Options{}, `--prepare-graphs or PREPARE_GRAPHS is "yes"; must be auto, true or false`},
+		{"1", nil, ort.Options{}, `"1"; must be auto, true or false`},
+	} {
+		got, err := preparing(test.when, test.cache)
+		if got != test.want || (err == nil) != (test.err == "") || err != nil && !strings.Contains(err.Error(), test.err) {
+			t.Errorf("%s, with a cache %t: %+v, %v; want %+v and %q", test.when, test.cache != nil, got, err, test.want, test.err)
+		}
+	}
+}
+
+// TestPrepareGraphsFlag is auto unless the environment or the flag says otherwise.
+func TestPrepareGraphsFlag(t *testing.T) {
+	for _, test := range []struct {
+		env  string
+		args []string
+		want string
+	}{
+		{"", nil, "auto"},
+		{"false", nil, "false"},
+		{"false", []string{"--prepare-graphs"}, "true"},
+		{"false", []string{"--prepare-graphs=auto"}, "auto"},
+	} {
+		t.Setenv(prepareGraphsEnv, test.env)
+		command := newServeCommand()
+		if err := command.ParseFlags(test.args); err != nil {
+			t.Fatal(err)
+		}
+		if got := command.Flag("prepare-graphs").Value.String(); got != test.want {
+			t.Errorf("%q in the environment and %q: %s; want %s", test.env, test.args, got, test.want)
+		}
 	}
 }
 

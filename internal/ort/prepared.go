@@ -31,6 +31,9 @@ type GraphStore interface {
 	// MakeDerived has fill write about size bytes to a folder, and keeps them as that of
 	// the key. It does nothing where there is one, or another process is at it.
 	MakeDerived(key string, size int64, fill func(dir string) error) error
+	// NoteLoaded notes that the graph of a key was loaded and not prepared, and says whether
+	// that was noted before.
+	NoteLoaded(key string) (again bool, err error)
 	// DropDerived throws the folder of a key away.
 	DropDerived(key string) error
 	// Pinned names the content of a file, where that never changes; "" where it may.
@@ -92,17 +95,17 @@ func (p *pending) forget(key string) {
 }
 
 // openPrepared opens the prepared graph of the file at path; nil where there is none, after
-// noting that there should be. One that is damaged is thrown away: it is never a failure.
+// noting that there should be, or that it was wanted. One that is damaged is thrown away: it is never a failure.
 func (r *onnxRuntime) openPrepared(path string, graph Graph, threads int) *onnxSession {
 	id, size, err := r.identity(path, graph)
 	if err != nil {
 		r.log().Warn("Prepared graphs can't be used", "file", path, "error", err)
 		return nil
 	}
-	key := hashed(id)
-	dir, release, err := r.options.Graphs.UseDerived(key)
+	u := unprepared{path: path, key: hashed(id), id: id, size: size}
+	dir, release, err := r.options.Graphs.UseDerived(u.key)
 	if err == nil && dir == "" {
-		r.pending.add(unprepared{path: path, key: key, id: id, size: size})
+		r.missing(u)
 		return nil
 	}
 	if err == nil {
@@ -112,12 +115,26 @@ func (r *onnxRuntime) openPrepared(path string, graph Graph, threads int) *onnxS
 			return session
 		}
 		release()
-		r.pending.forget(key)
-		r.pending.add(unprepared{path: path, key: key, id: id, size: size})
-		err = errors.Join(err, r.options.Graphs.DropDerived(key))
+		r.pending.forget(u.key)
+		r.pending.add(u)
+		err = errors.Join(err, r.options.Graphs.DropDerived(u.key))
 	}
 	r.log().Warn("Prepared graph can't be used; loading the model's own", "file", path, "error", err)
 	return nil
+}
+
+// missing has a graph prepared that is not, now or when it is loaded again.
+func (r *onnxRuntime) missing(u unprepared) {
+	if r.options.PrepareReloaded {
+		again, err := r.options.Graphs.NoteLoaded(u.key)
+		if err != nil {
+			r.log().Warn("Graph not prepared; its loads can't be noted", "file", u.path, "error", err)
+		}
+		if err != nil || !again {
+			return
+		}
+	}
+	r.pending.add(u)
 }
 
 // openVerified opens a prepared graph. Its weights are compared with what was written while

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/atelier-dev/atelier/internal/modelstore/cache"
 )
@@ -22,6 +23,8 @@ type preparedTest struct {
 	dir, path string
 	log       bytes.Buffer
 	runtime   Runtime
+	// reloaded has only graphs prepared that were loaded before.
+	reloaded bool
 }
 
 // newPreparedTest copies a text encoder, which has large and small weights.
@@ -48,7 +51,12 @@ func (p *preparedTest) restart() {
 	store, err := cache.Open(cache.Config{Dir: p.dir})
 	p.must(err)
 	p.log.Reset()
-	p.runtime = New(Options{Device: CPU, Threads: 1, Graphs: store, Log: slog.New(slog.NewTextHandler(&p.log, nil))})
+	p.open(store)
+}
+
+// open makes a runtime over a store.
+func (p *preparedTest) open(store GraphStore) {
+	p.runtime = New(Options{Device: CPU, Threads: 1, Graphs: store, PrepareReloaded: p.reloaded, Log: slog.New(slog.NewTextHandler(&p.log, nil))})
 }
 
 // run opens the graph, computes with it, and prepares what there is to prepare.
@@ -106,6 +114,60 @@ func TestPreparedGraphGivesTheSame(t *testing.T) {
 	}
 	if p.log.Len() > 0 {
 		t.Errorf("using it says %s", &p.log)
+	}
+}
+
+// TestReloadedGraphIsPrepared where only those are: with the second load, of the same process
+// or another, and again with the second one after what was prepared is gone.
+func TestReloadedGraphIsPrepared(t *testing.T) {
+	for name, between := range map[string]func(*preparedTest){"the same process": func(*preparedTest) {}, "another process": (*preparedTest).restart} {
+		t.Run(name, func(t *testing.T) {
+			p := newPreparedTest(t)
+			p.reloaded = true
+			p.restart()
+			var first []float32
+			for range 2 {
+				first = p.run()
+				if len(p.entries()) != 0 {
+					t.Fatalf("it was prepared when it was loaded for the first time: %s", &p.log)
+				}
+				between(p)
+				if second := p.run(); len(p.entries()) != 1 || !slices.Equal(first, second) {
+					t.Fatalf("%d graphs were prepared when it was loaded again; want 1, and the same numbers: %s", len(p.entries()), &p.log)
+				}
+				between(p)
+				if !p.usesIt() {
+					t.Fatalf("the prepared graph is not used: %s", &p.log)
+				}
+				p.must(os.RemoveAll(filepath.Dir(p.entries()[0])))
+				between(p)
+			}
+		})
+	}
+}
+
+// TestReloadedGraphOfAnotherFileIsNotPrepared changes the file between two loads.
+func TestReloadedGraphOfAnotherFileIsNotPrepared(t *testing.T) {
+	p := newPreparedTest(t)
+	p.reloaded = true
+	p.restart()
+	p.run()
+	later := time.Now().Add(time.Hour)
+	p.must(os.Chtimes(p.path, later, later))
+	p.run()
+	if len(p.entries()) != 0 {
+		t.Errorf("%d graphs were prepared; want none", len(p.entries()))
+	}
+}
+
+// TestPreparedGraphIsUsedWhereOnlyReloadedOnesAreMade finds what "runner convert" made.
+func TestPreparedGraphIsUsedWhereOnlyReloadedOnesAreMade(t *testing.T) {
+	p := newPreparedTest(t)
+	p.run()
+	p.reloaded = true
+	p.restart()
+	if !p.usesIt() {
+		t.Errorf("the prepared graph is not used: %s", &p.log)
 	}
 }
 
@@ -181,14 +243,16 @@ func TestChangedFileIsPreparedAnew(t *testing.T) {
 	}
 }
 
-// TestNothingIsPreparedWithoutRoom has a store that is too small: graphs open all the same.
+// TestNothingIsPreparedWithoutRoom has a store that is too small: graphs open all the same,
+// and it is said once.
 func TestNothingIsPreparedWithoutRoom(t *testing.T) {
 	p := newPreparedTest(t)
 	store, err := cache.Open(cache.Config{Dir: p.dir, Capacity: 1000})
 	p.must(err)
-	p.runtime = New(Options{Device: CPU, Threads: 1, Graphs: store, Log: slog.New(slog.NewTextHandler(&p.log, nil))})
+	p.open(store)
 	p.run()
-	if len(p.entries()) != 0 || !strings.Contains(p.log.String(), "full") {
+	p.run()
+	if len(p.entries()) != 0 || strings.Count(p.log.String(), "full") != 1 {
 		t.Errorf("%d graphs were prepared, and the log says %s", len(p.entries()), &p.log)
 	}
 }

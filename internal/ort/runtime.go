@@ -74,6 +74,10 @@ type Options struct {
 	Device DeviceType
 	// Graphs keeps prepared graphs. Without it none are made.
 	Graphs GraphStore
+	// PrepareReloaded has a graph prepared only once it was loaded before without being
+	// prepared, by any process with the same Graphs: a process that loads one model, once,
+	// would spend time and disk on what nobody uses.
+	PrepareReloaded bool
 	// Log is told what is wrong with prepared graphs; nil is nobody.
 	Log *slog.Logger
 }

@@ -11,6 +11,7 @@
 //	models/HEX/          a model: model/ has hard links to its files, record.json names them
 //	staging/HEX/         a model that is being put together
 //	derived/KEY/         what a program made of a model's files, to be quicker the next time
+//	derived/loaded/KEY   notes that there was none of it when it was wanted
 //	locks/HEX            locked while a model is used (shared) or put together (exclusive)
 //
 // Whatever is under blobs and models is whole: files get there by a rename after their

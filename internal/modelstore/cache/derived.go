@@ -140,7 +140,7 @@ func (c *Cache) fillDerived(key string, fill func(dir string) error) error {
 	if err := os.Rename(c.stagingDir(key), c.derivedDir(key)); err != nil {
 		return fmt.Errorf("model cache: %w", err)
 	}
-	return os.Remove(c.triedFile(key))
+	return errors.Join(os.Remove(c.triedFile(key)), c.forgetLoaded(key))
 }
 
 // noteTry counts an attempt, before it may end the process.
@@ -201,7 +201,7 @@ func (c *Cache) derivedKeys() (made, tried []string, err error) {
 	for _, name := range list {
 		if key, ok := strings.CutSuffix(name, triedSuffix); ok {
 			tried = append(tried, key)
-		} else {
+		} else if name != loadedFolder {
 			made = append(made, name)
 		}
 	}

@@ -186,6 +186,9 @@ func TestDerivedFilesLeaveRoomOnTheDisk(t *testing.T) {
 	const size = 10 << 20
 	c, err := Open(Config{Dir: mountSmall(t, size)})
 	must(t, err)
+	if !c.InMemory() {
+		t.Error("it is not known to be in memory")
+	}
 	must(t, derive(c, "a", size/2))
 	must(t, os.WriteFile(c.path("other"), make([]byte, size/4), 0o600))
 	var none *FullError

@@ -200,6 +200,13 @@ func (c Config) limit(stored, available, free int64) (limit, kept int64) {
 	return limit, free
 }
 
+// InMemory says that the cache is in memory, as an emptyDir of that medium is: what it takes
+// is then taken from the memory that its processes can have.
+func (c *Cache) InMemory() bool {
+	var stat unix.Statfs_t
+	return unix.Statfs(c.config.Dir, &stat) == nil && stat.Type == unix.TMPFS_MAGIC
+}
+
 // candidates are what can be thrown away, in this order: what has arrived of files that
 // nobody fetches any more, what was made of models, then models, by when they were used.
 // Each says whether it went.
@@ -319,7 +326,7 @@ func (c *Cache) Prune(keep int64) (int64, error) {
 		return 0, err
 	}
 	defer l.unlock()
-	if err := errors.Join(c.sweep(), c.forgetTries()); err != nil {
+	if err := errors.Join(c.sweep(), c.forgetTries(), c.boundLoaded(0)); err != nil {
 		return 0, err
 	}
 	candidates, err := c.candidates(nil)
