@@ -211,8 +211,9 @@ func (r *onnxRuntime) log() *slog.Logger {
 	return slog.New(slog.DiscardHandler)
 }
 
-// growth is how much larger a prepared graph is than its files, at most, as far as is
-// known: the weights that have another layout are in it twice.
+// growth is how much larger a prepared graph is than its files, or than its weights in
+// float32, in which it has those in float16 too; at most, as far as is known: the weights that
+// have another layout are in it twice.
 const growth = 2
 
 // identity says what a prepared graph is made of and how, and how large it may be. Graphs
@@ -232,14 +233,14 @@ func (r *onnxRuntime) identity(path string, graph Graph) (id string, size int64,
 		if err != nil {
 			return "", 0, err
 		}
-		size += growth * info.Size()
+		size += info.Size()
 		content := r.options.Graphs.Pinned(file)
 		if content == "" {
 			content = file + " " + version(info)
 		}
 		id += "file " + content + "\n"
 	}
-	return id, size, nil
+	return id, growth * max(size, 4*graph.Parameters), nil
 }
 
 func hashed(text string) string {

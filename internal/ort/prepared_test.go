@@ -117,6 +117,30 @@ func TestPreparedGraphGivesTheSame(t *testing.T) {
 	}
 }
 
+// TestPreparedGraphIsNoLargerThanWasSaid, for weights in float32 and in float16.
+func TestPreparedGraphIsNoLargerThanWasSaid(t *testing.T) {
+	for _, path := range []string{"../../test/testdata/models/tiny/text_encoder/model.onnx", "../../test/testdata/models/fluent-emoji/text_encoder/model.onnx"} {
+		p := newPreparedTest(t)
+		p.path = path
+		p.run()
+		graph, err := ReadGraph(path)
+		p.must(err)
+		_, most, err := p.runtime.(*onnxRuntime).identity(path, graph)
+		p.must(err)
+		files, err := filepath.Glob(filepath.Join(filepath.Dir(p.entries()[0]), "*"))
+		p.must(err)
+		size := int64(0)
+		for _, file := range files {
+			info, err := os.Stat(file)
+			p.must(err)
+			size += info.Size()
+		}
+		if size > most {
+			t.Errorf("what was prepared of %s takes %d bytes; want %d at most", path, size, most)
+		}
+	}
+}
+
 // TestReloadedGraphIsPrepared where only those are: with the second load, of the same process
 // or another, and again with the second one after what was prepared is gone.
 func TestReloadedGraphIsPrepared(t *testing.T) {
