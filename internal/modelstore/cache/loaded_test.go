@@ -32,7 +32,8 @@ func TestLoadsAreNoted(t *testing.T) {
 	if size, err := c.measureDerived(); size != 0 || err != nil {
 		t.Errorf("the notes take %d bytes (%v); want 0", size, err)
 	}
-	must(t, c.makeRoom(100, nil)) // No notes go for a model, as they take no room.
+	must(t, derive(c, "c", 10))
+	must(t, c.makeRoom(100, nil)) // The notes stay, as they take no room.
 	note(t, c, "b", true)
 }
 
