@@ -4,8 +4,11 @@
 package main
 
 import (
+	"errors"
 	"strings"
 	"testing"
+
+	"github.com/atelier-dev/atelier/internal/modelstore/cache"
 )
 
 // TestConvertPreparesOnce converts a model of the cache by its source and again by its
@@ -23,6 +26,9 @@ func TestConvertPreparesOnce(t *testing.T) {
 		{tiny, "all graphs are prepared already; the model loads in 0."},
 	} {
 		stdout, stderr, err := run(t, "convert", c.model, "--cache-dir", dir)
+		if full, ok := errors.AsType[*cache.FullError](err); ok && full.KeepFree > 0 {
+			t.Skipf("this disk is too full: %v", err)
+		}
 		if err != nil || stderr != "" || !strings.HasPrefix(stdout, c.want) {
 			t.Errorf("converting %s prints %q (%v, %q), want %q…", c.model, stdout, err, stderr, c.want)
 		}

@@ -14,7 +14,8 @@ import (
 const cacheCapacityEnv = "CACHE_CAPACITY"
 
 // cacheMargin is the part of a volume, one in so many, that the cache is not told of: folders
-// and what files take beyond their size count for the kubelet, and not for the cache.
+// and what files take beyond their size count for the kubelet, and not for the cache. On ext4
+// they are 0.5 % for the demo model of 25 MB, and less for larger ones.
 const cacheMargin = 50
 
 // limitCache keeps the cache below the size limit of its volume, where the template does not

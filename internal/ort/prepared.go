@@ -94,8 +94,8 @@ func (p *pending) forget(key string) {
 	delete(p.seen, key)
 }
 
-// openPrepared opens the prepared graph of the file at path; nil where there is none, after
-// noting that there should be, or that it was wanted. One that is damaged is thrown away: it is never a failure.
+// openPrepared opens the prepared graph of the file at path; nil where there is none, which is
+// noted. One that is damaged is thrown away: it is never a failure.
 func (r *onnxRuntime) openPrepared(path string, graph Graph, threads int) *onnxSession {
 	id, size, err := r.identity(path, graph)
 	if err != nil {

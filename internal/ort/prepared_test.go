@@ -48,7 +48,7 @@ func (p *preparedTest) must(err error) {
 // restart makes another runtime over the same store, as another process would.
 func (p *preparedTest) restart() {
 	p.Helper()
-	store, err := cache.Open(cache.Config{Dir: p.dir})
+	store, err := cache.Open(cache.Config{Dir: p.dir, KeepFree: -1}) // However full the disk is.
 	p.must(err)
 	p.log.Reset()
 	p.open(store)

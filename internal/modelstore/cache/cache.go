@@ -39,6 +39,9 @@ type Config struct {
 	Dir string
 	// Capacity in bytes that the cache may take; 0 is what the file system has.
 	Capacity int64
+	// KeepFree is how much of the file system derived files leave free, in percent; 0 is
+	// DefaultKeepFree, and less than 0 is nothing.
+	KeepFree int64
 	// MaxModel bounds the bytes of one model once it is unpacked; 0 is DefaultMaxModel.
 	MaxModel int64
 	// Tries is how often a blob is asked for while no more of it arrives; 0 is
@@ -51,8 +54,12 @@ type Config struct {
 	Stall time.Duration
 }
 
-// The values of a Config that says nothing else.
+// The values of a Config that says nothing else. The file system may be a node's own, where
+// the kubelet evicts pods while less than 10 % is free, or 15 % of one that has images, unless
+// it is told otherwise:
+// https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#hard-eviction-thresholds
 const (
+	DefaultKeepFree = 15
 	DefaultMaxModel = 256 << 30
 	DefaultTries    = 6
 	DefaultBackoff  = time.Second
@@ -73,6 +80,7 @@ type Cache struct {
 
 // Open opens a cache, and makes its directories where they are not there.
 func Open(config Config) (*Cache, error) {
+	fill(&config.KeepFree, DefaultKeepFree)
 	fill(&config.MaxModel, DefaultMaxModel)
 	fill(&config.Tries, DefaultTries)
 	fill(&config.Backoff, DefaultBackoff)

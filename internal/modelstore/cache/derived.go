@@ -23,9 +23,11 @@ import (
 //	derived/KEY.tried  has a byte for each process that began to make them, and did not end well
 //
 // They are the first to go when room is wanted, and no model goes for them. Of other derived
-// files only those do that were not used of late: where there is not room for all that is
-// loaded in turns, each would else go before it is used. They are not written through to the disk before they are used: who makes them must notice on reading
-// that they are not what was written, as after a power failure.
+// files only those do that were not used of late: where there is no room for all that is
+// loaded in turns, each would else go before it is used.
+//
+// They are not written through to the disk before they are used: who makes them must notice
+// on reading that they are not what was written, as after a power failure.
 
 // triedSuffix ends the name of the file that says that an attempt was begun.
 const triedSuffix = ".tried"
@@ -35,12 +37,6 @@ const maxTried = 3
 
 // derivedRest is for how long derived files are not used before others take their place.
 const derivedRest = 24 * time.Hour
-
-// keepFree is how much of the file system derived files leave free, in percent. It may be a
-// node's own, where the kubelet evicts pods while less than 10 % is free, or 15 % of one that
-// has images, unless it is told otherwise:
-// https://kubernetes.io/docs/concepts/scheduling-eviction/node-pressure-eviction/#hard-eviction-thresholds
-const keepFree = 15
 
 // ErrTried says that several processes did not come to the end of making derived files, so
 // that no other should try: what killed them may kill that one too.
@@ -114,7 +110,7 @@ func (c *Cache) reserveDerived(key string, size int64) error {
 	if err := c.sweep(); err != nil {
 		return err
 	}
-	if err := c.fit(size, keepFree, nil, candidates); err != nil {
+	if err := c.fit(size, max(0, c.config.KeepFree), nil, candidates); err != nil {
 		return err
 	}
 	return os.WriteFile(c.reservation(key), fmt.Append(nil, size), lockMode)

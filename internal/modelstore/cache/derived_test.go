@@ -43,10 +43,10 @@ func have(t *testing.T, c *Cache) string {
 	return digits.String()
 }
 
-// openSmall opens a cache that has room for 100 bytes.
+// openSmall opens a cache that has room for 100 bytes, however full the disk is.
 func openSmall(t *testing.T) *Cache {
 	t.Helper()
-	c, err := Open(Config{Dir: t.TempDir(), Capacity: 100})
+	c, err := Open(Config{Dir: t.TempDir(), Capacity: 100, KeepFree: -1})
 	must(t, err)
 	return c
 }
@@ -193,7 +193,7 @@ func TestDerivedFilesLeaveRoomOnTheDisk(t *testing.T) {
 	must(t, os.WriteFile(c.path("other"), make([]byte, size/4), 0o600))
 	var none *FullError
 	err = derive(c, "b", size/5)
-	if !errors.As(err, &none) || none.KeepFree != size/100*keepFree || !strings.Contains(err.Error(), "1572855 bytes of the file system are to stay free (15 %)") {
+	if !errors.As(err, &none) || none.KeepFree != size/100*DefaultKeepFree || !strings.Contains(err.Error(), "1572855 bytes of the file system are to stay free") {
 		t.Errorf("got %v; want a FullError that says what is to stay free", err)
 	}
 	must(t, derive(c, "b", size/20))

@@ -35,7 +35,7 @@ func (e *FullError) Error() string {
 	}
 	message := fmt.Sprintf("the model cache is full: %d bytes more are needed, and %d of %d are taken, with %d models in use or being fetched", e.Need, e.Used, e.Limit, e.InUse)
 	if e.KeepFree > 0 {
-		message += fmt.Sprintf("; %d bytes of the file system are to stay free (%d %%)", e.KeepFree, keepFree)
+		message += fmt.Sprintf("; %d bytes of the file system are to stay free", e.KeepFree)
 	}
 	return message
 }
