@@ -123,6 +123,7 @@ spec:
       volumes:
       - {name: models, persistentVolumeClaim: {claimName: models, readOnly: true}}
       - {name: outputs, persistentVolumeClaim: {claimName: outputs}}
+      - {name: cache, emptyDir: {sizeLimit: 16Mi}}
 ---
 apiVersion: generation.atelier.dev/v1alpha1
 kind: Model
