@@ -189,7 +189,7 @@ bench-load: onnxruntime ## Measure how models load, cold and warm, beside plain 
 
 .PHONY: bench-peers
 bench-peers: ## Make what bench compares with: optimum, and a model of SD 1.5's size (10 GB of disk, 9 GB of memory).
-	"$$(hack/peer/environment.sh)" -W ignore hack/peer/sd15.py bin/bench/sd15
+	"$$(hack/environment.sh hack/peer)" -W ignore hack/peer/sd15.py bin/bench/sd15
 
 .PHONY: bench-scale
 bench-scale: cluster-binaries ## Measure how many jobs the manager handles, beside Kubernetes Jobs. BENCH="-runners 1000"

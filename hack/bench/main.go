@@ -53,7 +53,7 @@ var demo = model{name: "demo model", dir: "test/testdata/models/fluent-emoji", s
 func main() {
 	b := bench{out: os.Stdout, log: os.Stderr, large: model{name: "size of SD 1.5", images: 1}}
 	flag.StringVar(&b.runner, "runner", "bin/runner", "the runner's executable")
-	flag.StringVar(&b.python, "python", peerPython(), "interpreter of the environment that hack/peer/environment.sh makes")
+	flag.StringVar(&b.python, "python", peerPython(), "interpreter of the environment that hack/environment.sh hack/peer makes")
 	flag.StringVar(&b.large.dir, "large", "bin/bench/sd15", "model that hack/peer/sd15.py writes")
 	flag.IntVar(&b.large.steps, "large-steps", 4, "steps for a picture of that model")
 	flag.IntVar(&b.rounds, "rounds", 3, "how often each side starts and draws")
@@ -74,7 +74,7 @@ func main() {
 	}
 }
 
-// peerPython is the interpreter that hack/peer/environment.sh prints.
+// peerPython is the interpreter that hack/environment.sh hack/peer prints.
 func peerPython() string {
 	work := os.Getenv("ATELIER_PEER_WORK")
 	if work == "" {

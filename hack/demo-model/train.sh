@@ -8,7 +8,7 @@
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
-python="$("$here/environment.sh")"
+python="$("$here/../environment.sh" "$here")"
 "$here/fetch.sh"
 
 "$python" "$here/vae.py" --minutes "${VAE_MINUTES:-21}"

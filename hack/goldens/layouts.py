@@ -325,7 +325,7 @@ def with_older_names(text):
 @functools.cache
 def peer_python():
     """The interpreter of the environment that has optimum."""
-    return subprocess.run([PEER / "environment.sh"], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run([ROOT / "hack/environment.sh", PEER], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def export_with_optimum(name, pipe, folder):

@@ -3,7 +3,7 @@
 set -euo pipefail
 
 here="$(cd "$(dirname "$0")" && pwd)"
-python="$("$here/../demo-model/environment.sh")"
+python="$("$here/../environment.sh" "$here/../demo-model")"
 for script in noise pillow schedulers tokenizer golden layouts artifact compel_prompts; do
   "$python" "$here/$script.py"
 done
