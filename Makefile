@@ -60,7 +60,7 @@ KUBELET_NODE := $(addprefix $(KUBELET_DIR)/,kubelet containerd containerd-shim-r
 .PHONY: test-e2e
 test-e2e: cluster-binaries $(KUBELET_NODE) ## Run manager and runners under a real kubelet and containerd. Needs root, Linux, cgroup v1 and libseccomp-dev. RUN=^TestPodEvicted
 	@$(MAKE) dist/install.yaml CONFIG=config/default IMG=localhost/atelier-manager:e2e RUNNER_IMG=localhost/atelier-runner:e2e
-	ATELIER_POD_TESTS='$(RUN)' ATELIER_KUBELET=$(CURDIR)/$(KUBELET_DIR) ONNXRUNTIME_LIB=$${ONNXRUNTIME_LIB:-$(CURDIR)/$(ONNXRUNTIME_DIR)/libonnxruntime.so} \
+	ATELIER_POD_TESTS='$(RUN)' ATELIER_KUBELET=$(abspath $(KUBELET_DIR)) ONNXRUNTIME_LIB=$${ONNXRUNTIME_LIB:-$(abspath $(ONNXRUNTIME_DIR))/libonnxruntime.so} \
 		go test -count=1 -timeout 30m -v ./test/kubelet | grep -v '^=== '
 
 # Of what the long tests draw; they print it.
@@ -101,7 +101,7 @@ controlplane: $(CONTROL_PLANE) ## Build etcd and the Kubernetes control plane fr
 	@:
 
 $(K8S_DIR)/etcd: hack/controlplane/etcd/go.mod
-	@$(call timed,etcd (20 seconds on 2 cores),CGO_ENABLED=0 go -C hack/controlplane/etcd build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3)
+	@$(call timed,etcd (20 seconds on 2 cores),CGO_ENABLED=0 go -C hack/controlplane/etcd build -trimpath -ldflags '-s -w' -o $(abspath $@) go.etcd.io/etcd/server/v3)
 
 K8S_LDFLAGS := -s -w \
 	-X k8s.io/component-base/version.gitVersion=v$(K8S_VERSION) \
@@ -109,19 +109,19 @@ K8S_LDFLAGS := -s -w \
 	-X k8s.io/component-base/version.gitMinor=$(word 2,$(subst ., ,$(K8S_VERSION)))
 
 $(K8S_DIR)/%: hack/controlplane/kubernetes/go.mod
-	@$(call timed,$* $(K8S_VERSION) (once; all of Kubernetes takes about 6 minutes on 2 cores),CGO_ENABLED=0 go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$*)
+	@$(call timed,$* $(K8S_VERSION) (once; all of Kubernetes takes about 6 minutes on 2 cores),CGO_ENABLED=0 go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(abspath $@) k8s.io/kubernetes/cmd/$*)
 
 .PHONY: s3server
 s3server: bin/versitygw ## Build the S3 server that tests write to, from its Go module.
 
 bin/versitygw: hack/s3server/go.mod
-	@$(call timed,the S3 server of the tests (once; about a minute on 2 cores),CGO_ENABLED=0 go -C hack/s3server build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/versity/versitygw/cmd/versitygw)
+	@$(call timed,the S3 server of the tests (once; about a minute on 2 cores),CGO_ENABLED=0 go -C hack/s3server build -trimpath -ldflags '-s -w' -o $(abspath $@) github.com/versity/versitygw/cmd/versitygw)
 
 .PHONY: gcsserver
 gcsserver: bin/fake-gcs-server ## Build the server of Google Cloud Storage that tests write to, from its Go module.
 
 bin/fake-gcs-server: hack/gcsserver/go.mod
-	@$(call timed,the server of Google Cloud Storage of the tests (once; about a minute on 2 cores),CGO_ENABLED=0 go -C hack/gcsserver build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/fsouza/fake-gcs-server)
+	@$(call timed,the server of Google Cloud Storage of the tests (once; about a minute on 2 cores),CGO_ENABLED=0 go -C hack/gcsserver build -trimpath -ldflags '-s -w' -o $(abspath $@) github.com/fsouza/fake-gcs-server)
 
 # There is none in Go. It is no part of `make test`, whose tests leave out what is not there.
 AZURITE_VERSION := 3.35.0
@@ -131,17 +131,17 @@ azureserver: ## Fetch Azurite, the server of Azure Blob Storage that tests write
 	npm install --no-save --prefix bin/azurite azurite@$(AZURITE_VERSION)
 
 $(KUBELET_DIR)/kubelet: hack/controlplane/kubernetes/go.mod
-	@$(call timed,kubelet $(K8S_VERSION),CGO_ENABLED=0 go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/kubelet)
+	@$(call timed,kubelet $(K8S_VERSION),CGO_ENABLED=0 go -C hack/controlplane/kubernetes build -trimpath -ldflags '$(K8S_LDFLAGS)' -o $(abspath $@) k8s.io/kubernetes/cmd/kubelet)
 
 $(KUBELET_DIR)/containerd $(KUBELET_DIR)/containerd-shim-runc-v2 $(KUBELET_DIR)/ctr: hack/kubelet/containerd/go.mod
-	@$(call timed,$(@F),CGO_ENABLED=0 go -C hack/kubelet/containerd build -trimpath -tags "no_btrfs no_devmapper no_zfs" -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/$(@F))
+	@$(call timed,$(@F),CGO_ENABLED=0 go -C hack/kubelet/containerd build -trimpath -tags "no_btrfs no_devmapper no_zfs" -ldflags '-s -w' -o $(abspath $@) github.com/containerd/containerd/v2/cmd/$(@F))
 
 # Filtering system calls needs the C library.
 $(KUBELET_DIR)/runc: hack/kubelet/runc/go.mod
 	@pkg-config --exists libseccomp || { echo "runc needs libseccomp: install libseccomp-dev and pkg-config" >&2; exit 1; }
-	@$(call timed,runc,CGO_ENABLED=1 go -C hack/kubelet/runc build -trimpath -tags seccomp -ldflags '-s -w' -o $(CURDIR)/$@ github.com/opencontainers/runc)
+	@$(call timed,runc,CGO_ENABLED=1 go -C hack/kubelet/runc build -trimpath -tags seccomp -ldflags '-s -w' -o $(abspath $@) github.com/opencontainers/runc)
 
-cni = CGO_ENABLED=0 go -C hack/kubelet/cni build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containernetworking/plugins/plugins/$(1)/$(@F)
+cni = CGO_ENABLED=0 go -C hack/kubelet/cni build -trimpath -ldflags '-s -w' -o $(abspath $@) github.com/containernetworking/plugins/plugins/$(1)/$(@F)
 
 $(KUBELET_DIR)/cni/ptp $(KUBELET_DIR)/cni/loopback: hack/kubelet/cni/go.mod
 	@$(call timed,the network plugin $(@F),$(call cni,main))
@@ -219,10 +219,10 @@ demo-model: ## Train the demo model from the emoji pictures (hours on CPU; resum
 	hack/demo-model/train.sh
 
 $(CONTROLLER_GEN): hack/tools/controller-gen/go.mod
-	@$(call timed,controller-gen,CGO_ENABLED=0 go -C hack/tools/controller-gen build -o $(CURDIR)/$@ sigs.k8s.io/controller-tools/cmd/controller-gen)
+	@$(call timed,controller-gen,CGO_ENABLED=0 go -C hack/tools/controller-gen build -o $(abspath $@) sigs.k8s.io/controller-tools/cmd/controller-gen)
 
 $(GOLANGCI_LINT): hack/tools/golangci-lint/go.mod
-	@$(call timed,golangci-lint (2 minutes on 2 cores),CGO_ENABLED=0 go -C hack/tools/golangci-lint build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
+	@$(call timed,golangci-lint (2 minutes on 2 cores),CGO_ENABLED=0 go -C hack/tools/golangci-lint build -o $(abspath $@) github.com/golangci/golangci-lint/v2/cmd/golangci-lint)
 
 .PHONY: clean
 clean: ## Remove everything that was built or fetched.
