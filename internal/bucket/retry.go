@@ -6,10 +6,9 @@ package bucket
 import (
 	"context"
 	"time"
-)
 
-// maxWait bounds the wait between two tries.
-const maxWait = 30 * time.Second
+	"github.com/atelier-dev/atelier/internal/retry"
+)
 
 // Retry says how long to go on trying after errors that may pass.
 type Retry struct {
@@ -23,22 +22,10 @@ type Retry struct {
 
 // do tries until it works, the error will stay, or the next try would be too late.
 func (r Retry) do(ctx context.Context, try func() error) error {
-	for wait := r.First; ; wait = min(2*wait, maxWait) {
-		err := try()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err != nil && r.Failed != nil {
+	return retry.Do(ctx, r.First, try, func(err error, wait time.Duration) bool {
+		if r.Failed != nil {
 			r.Failed()
 		}
-		if err == nil || !IsTemporary(err) || time.Now().Add(wait).After(r.Until) {
-			return err
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
+		return IsTemporary(err) && !time.Now().Add(wait).After(r.Until)
+	})
 }

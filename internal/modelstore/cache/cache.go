@@ -31,6 +31,7 @@ import (
 	"time"
 
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
+	"github.com/atelier-dev/atelier/internal/retry"
 )
 
 // Config of a Cache.
@@ -47,7 +48,7 @@ type Config struct {
 	// Tries is how often a blob is asked for while no more of it arrives; 0 is
 	// DefaultTries.
 	Tries int
-	// Backoff is the wait after the first try. It doubles with each, up to maxBackoff;
+	// Backoff is the wait after the first try. It doubles with each, up to half a minute;
 	// 0 is DefaultBackoff.
 	Backoff time.Duration
 	// Stall is how long a server may send nothing; 0 is DefaultStall.
@@ -184,7 +185,7 @@ func (c *Cache) lockWhole(ctx context.Context, sum string) (*fileLock, error) {
 		if _, err := os.Stat(c.recordFile(sum)); err != nil {
 			return nil, nil //nolint:nilerr // The model is not there.
 		}
-		if err := pause(ctx, lockInterval/10); err != nil {
+		if err := retry.Pause(ctx, lockInterval/10); err != nil {
 			return nil, err
 		}
 	}
@@ -259,7 +260,7 @@ func (c *Cache) Fetch(ctx context.Context, remote fetch.Remote, manifest fetch.M
 			continue
 		}
 		progress(c.arrived(manifest), manifest.Size())
-		if err := pause(ctx, lockInterval); err != nil {
+		if err := retry.Pause(ctx, lockInterval); err != nil {
 			return nil, err
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
+	"github.com/atelier-dev/atelier/internal/retry"
 )
 
 // childEnv tells the test binary to be a runner that pulls: the cache's directory and the
@@ -131,7 +132,7 @@ func TestKilledDuringPull(t *testing.T) {
 	<-half
 	c := open(t, config)
 	for arrivedIn(t, c) < size/2 {
-		must(t, pause(t.Context(), time.Millisecond))
+		must(t, retry.Pause(t.Context(), time.Millisecond))
 	}
 	p.kill()
 	if m, err := c.Use(t.Context(), "sha256:"+sha(nil)); m != nil || err != nil {
@@ -173,7 +174,7 @@ func TestKilledAnywhere(t *testing.T) {
 	c := open(t, config)
 	for i := range 12 {
 		p := spawn(t, config.Dir, reference)
-		must(t, pause(t.Context(), time.Duration(10+i*12)*time.Millisecond))
+		must(t, retry.Pause(t.Context(), time.Duration(10+i*12)*time.Millisecond))
 		p.kill()
 		entries, err := c.List()
 		must(t, err)

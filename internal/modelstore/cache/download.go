@@ -14,27 +14,19 @@ import (
 	"time"
 
 	"github.com/atelier-dev/atelier/internal/modelstore/fetch"
+	"github.com/atelier-dev/atelier/internal/retry"
 )
-
-// maxBackoff bounds the wait between two tries.
-const maxBackoff = 30 * time.Second
 
 // errStalled is why a body ends that stopped coming.
 var errStalled = errors.New("the server sent nothing for too long")
 
 // retry tries until it works, the error will stay, or there were enough tries.
 func (c *Cache) retry(ctx context.Context, do func() error) error {
-	wait := c.config.Backoff
-	for try := 1; ; try++ {
-		err := do()
-		if err == nil || try >= c.config.Tries || ctx.Err() != nil || !fetch.IsTemporary(err) {
-			return err
-		}
-		if err := pause(ctx, wait); err != nil {
-			return err
-		}
-		wait = min(2*wait, maxBackoff)
-	}
+	tries := 0
+	return retry.Do(ctx, c.config.Backoff, do, func(err error, _ time.Duration) bool {
+		tries++
+		return tries < c.config.Tries && fetch.IsTemporary(err)
+	})
 }
 
 // lockPartial opens what has arrived of a blob, and waits while another process is at it.
@@ -54,7 +46,7 @@ func (c *Cache) lockPartial(ctx context.Context, sum string) (*fileLock, error) 
 			l.unlock()
 			continue
 		}
-		if err := pause(ctx, lockInterval); err != nil {
+		if err := retry.Pause(ctx, lockInterval); err != nil {
 			return nil, err
 		}
 	}
@@ -97,7 +89,7 @@ func (s *stage) resume(ctx context.Context, d *download) error {
 		if err != nil || d.done {
 			return err
 		}
-		if err := pause(ctx, s.config.Backoff); err != nil {
+		if err := retry.Pause(ctx, s.config.Backoff); err != nil {
 			return err
 		}
 	}

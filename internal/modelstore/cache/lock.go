@@ -4,7 +4,6 @@
 package cache
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -67,15 +66,3 @@ func (l *fileLock) touch() {
 
 // unlock lets go: closing the file does.
 func (l *fileLock) unlock() { _ = l.file.Close() }
-
-// pause waits, or gives the cause of ctx once that is done.
-func pause(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-}
