@@ -135,7 +135,7 @@ func savePictures(pictures []pipeline.Picture, output string) ([]pictureResult, 
 		if len(pictures) > 1 {
 			file = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, extension), picture.Index, extension)
 		}
-		saved, err := artifact.Save(folder, file, encoded)
+		saved, err := artifact.SaveAgain(folder, file, encoded)
 		if err != nil {
 			return nil, err
 		}

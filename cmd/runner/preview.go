@@ -27,7 +27,7 @@ func (f *previewFile) show(_ int, preview *image.NRGBA) {
 	}
 	var encoded bytes.Buffer
 	if f.err = png.Encode(&encoded, preview); f.err == nil {
-		_, f.err = artifact.Save(filepath.Dir(f.path), filepath.Base(f.path), encoded.Bytes())
+		_, f.err = artifact.SaveAgain(filepath.Dir(f.path), filepath.Base(f.path), encoded.Bytes())
 	}
 	if f.err != nil {
 		f.err = fmt.Errorf("--preview: %w", f.err)

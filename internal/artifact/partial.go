@@ -33,14 +33,19 @@ func openPartial(root *os.Root, name string) (f *os.File, partial string, err er
 }
 
 // removeLeftovers removes the partial files of a file that no living process writes. It does
-// what it can: the file itself is saved, and the next save of it tries again.
-func removeLeftovers(root *os.Root, name string) {
-	dir, err := root.Open(filepath.Dir(name))
+// what it can: the file itself is saved.
+func removeLeftovers(dir, name string) {
+	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return
 	}
-	defer func() { _ = dir.Close() }() // It was only read.
-	entries, _ := dir.ReadDir(-1)      // Those read before an error are as good.
+	defer func() { _ = root.Close() }() // Nothing is written through it.
+	folder, err := root.Open(filepath.Dir(name))
+	if err != nil {
+		return
+	}
+	defer func() { _ = folder.Close() }() // It was only read.
+	entries, _ := folder.ReadDir(-1)      // Those read before an error are as good.
 	for _, entry := range entries {
 		if entry.Type().IsRegular() && isPartialOf(entry.Name(), filepath.Base(name)) {
 			removeUnlocked(root, filepath.Join(filepath.Dir(name), entry.Name()))

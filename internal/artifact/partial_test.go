@@ -54,17 +54,17 @@ func child(dir string) error {
 	return err
 }
 
-// TestKilledWhileSaving kills a process in the middle of a picture: what it leaves goes with
-// the next save of the same picture, but not while it lives.
+// TestKilledWhileSaving kills a process in the middle of a picture: what it leaves goes when
+// the same picture is saved again, but not while it lives.
 func TestKilledWhileSaving(t *testing.T) {
 	dir := t.TempDir()
-	save := func(name string) {
+	save := func(how func(dir, name string, data []byte) (File, error), name string) {
 		t.Helper()
-		if _, err := Save(dir, name, []byte("a whole picture")); err != nil {
+		if _, err := how(dir, name, []byte("a whole picture")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	save(apple)
+	save(Save, apple)
 	command, partial := spawn(t, dir)
 	is := func(there bool, when string) {
 		t.Helper()
@@ -72,15 +72,17 @@ func TestKilledWhileSaving(t *testing.T) {
 			t.Errorf("%s is there: %t; want %t %s", partial, !there, there, when)
 		}
 	}
-	save(apple)
+	save(SaveAgain, apple)
 	is(true, "while its process lives")
 	if err := command.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = command.Wait() // It was killed.
-	save("a/1.png")
-	is(true, "after another picture was saved")
-	save(apple)
+	save(SaveAgain, "a/1.png")
+	is(true, "after another picture was saved again")
+	save(Save, apple)
+	is(true, "after the picture was saved as if for the first time")
+	save(SaveAgain, apple)
 	is(false, "after the picture was saved again")
 	if got, err := os.ReadFile(filepath.Join(dir, apple)); err != nil || string(got) != "a whole picture" {
 		t.Errorf("the picture holds %q (%v)", got, err)
@@ -147,7 +149,7 @@ func TestLeftoversOfOthersStay(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Save(dir, apple, nil); err != nil {
+	if _, err := SaveAgain(dir, apple, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := append(others, apple)

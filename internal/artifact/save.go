@@ -46,11 +46,20 @@ func Save(dir, name string, data []byte) (File, error) {
 	return File{Path: path.Clean(name), SHA256: hex.EncodeToString(sum[:]), SizeBytes: int64(len(data))}, nil
 }
 
+// SaveAgain is Save where an earlier process may have been killed while it saved the same
+// file. It also removes what that left, for which it reads the whole folder.
+func SaveAgain(dir, name string, data []byte) (File, error) {
+	file, err := Save(dir, name, data)
+	if err == nil {
+		removeLeftovers(dir, filepath.FromSlash(name))
+	}
+	return file, err
+}
+
 // tries is how often a file is written whose partial file vanishes. See openPartial.
 const tries = 3
 
-// replace writes data beside the file and moves it into its place. Then it removes what
-// processes left that died while they wrote the same file.
+// replace writes data beside the file and moves it into its place.
 func replace(root *os.Root, name string, data []byte) error {
 	var err error
 	for range tries {
@@ -61,7 +70,6 @@ func replace(root *os.Root, name string, data []byte) error {
 	if err != nil {
 		return err
 	}
-	removeLeftovers(root, name)
 	return syncFolder(root, filepath.Dir(name))
 }
 

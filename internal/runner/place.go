@@ -28,7 +28,7 @@ type place interface {
 func (w *work) openPlace(ctx context.Context) (place, error) {
 	store := w.assignment.Store
 	if store == nil {
-		return volume(w.outputsDir), nil
+		return volume{dir: w.outputsDir, again: w.assignment.Attempt > 1}, nil
 	}
 	config := bucket.Config{URL: store.URL, Endpoint: store.Endpoint, Region: store.Region, PathStyle: store.PathStyle}
 	var err error
@@ -53,11 +53,22 @@ func (s *store) credentialsDir(of *v1alpha1.OutputStore) (string, error) {
 	return filepath.Join(s.storesDir, of.Name), nil
 }
 
-// volume is the directory of the outputs volume.
-type volume string
+// volume is the outputs volume.
+type volume struct {
+	dir string
+	// again means that this is not the first attempt at the job. Only then can there be a part
+	// of its picture: that is left where a process is killed while it saves, and none goes on
+	// with the attempt of another, so that whoever saves the picture next has a number above 1.
+	// Looking for it reads the whole folder, which jobs may share and fill with pictures.
+	again bool
+}
 
-func (v volume) put(_ context.Context, name string, _ artifact.Format, data []byte, _ bucket.Retry) (artifact.File, string, error) {
-	file, err := artifact.Save(string(v), name, data)
+func (v volume) put(_ context.Context, name string, _ artifact.Format, data []byte, _ bucket.Retry) (file artifact.File, url string, err error) {
+	save := artifact.Save
+	if v.again {
+		save = artifact.SaveAgain
+	}
+	file, err = save(v.dir, name, data)
 	return file, "", err
 }
 

@@ -6,6 +6,7 @@ package runner
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -75,6 +76,25 @@ func (c *cluster) files() []string {
 		return err
 	})).To(Succeed())
 	return files
+}
+
+// TestWhatAKilledRunnerLeft of a picture is looked for by the next attempt at its job, and by
+// no first one.
+func TestWhatAKilledRunnerLeft(t *testing.T) {
+	const picture = "out/a/0.png"
+	sum := sha256.Sum256([]byte("0.png"))
+	left := "out/a/." + hex.EncodeToString(sum[:8]) + ".ABC.partial"
+	for attempt, want := range map[int32][]string{1: {picture, left}, 2: {picture}} {
+		t.Run(fmt.Sprintf("attempt %d", attempt), func(t *testing.T) {
+			c := newCluster(t)
+			c.Expect(os.MkdirAll(filepath.Join(c.outputs, "out/a"), 0o700)).To(Succeed())
+			c.Expect(os.WriteFile(filepath.Join(c.outputs, left), []byte("half a pic"), 0o600)).To(Succeed())
+			c.runner(assignment("a", attempt, "cat"))
+			c.start()
+			c.awaitPhase("a", v1alpha1.PhaseSucceeded)
+			c.Expect(c.files()).To(ConsistOf(want))
+		})
+	}
 }
 
 // A store that can't be written to fails the attempt, before anything is drawn where that
