@@ -7,7 +7,6 @@ package chaos
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/controller"
+	"github.com/atelier-dev/atelier/test/internal/pool"
 	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster"
 	"github.com/atelier-dev/atelier/test/localcluster/processnode"
@@ -92,23 +92,6 @@ func newSite(t *testing.T, limit time.Duration, config string, backoff processno
 // models that jobs name, two, so that runners swap.
 var models = []string{"tiny", "other"}
 
-const poolManifest = `
-apiVersion: generation.atelier.dev/v1alpha1
-kind: RunnerPool
-metadata: {name: default}
-spec:
-  maxRunners: %d
-  idleTimeout: 3s
-  template:
-    spec:
-      containers:
-      - name: runner
-        resources: {limits: {nvidia.com/gpu: 1}}
-      volumes:
-      - {name: models, persistentVolumeClaim: {claimName: models, readOnly: true}}
-      - {name: outputs, persistentVolumeClaim: {claimName: outputs}}
-`
-
 // open makes a namespace with models and a pool, and returns its directory of outputs.
 func (s *site) open(namespace string, maxRunners int) (outputs string) {
 	s.t.Helper()
@@ -124,8 +107,8 @@ func (s *site) open(namespace string, maxRunners int) (outputs string) {
 			Spec:       v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: name}},
 		})).To(Succeed())
 	}
-	_, err := s.cluster.KubectlInput(s.ctx, fmt.Sprintf(poolManifest, maxRunners), "apply", "-n", namespace, "-f", "-")
-	s.Expect(err).NotTo(HaveOccurred())
+	spec := v1alpha1.RunnerPoolSpec{MaxRunners: new(int32(maxRunners)), IdleTimeout: new(v1alpha1.Duration("3s"))}
+	s.Expect(s.api.Create(s.ctx, pool.New(namespace, spec, nil))).To(Succeed())
 	return outputs
 }
 

@@ -16,41 +16,15 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/internal/bucket"
+	"github.com/atelier-dev/atelier/test/internal/pool"
 	"github.com/atelier-dev/atelier/test/s3server"
 )
-
-// storesManifest is a pool with a store that works, by default, one whose bucket is not there,
-// one for models and one that is the outputs volume.
-const storesManifest = `
-apiVersion: v1
-kind: Secret
-metadata: {name: pictures}
-stringData: {AWS_ACCESS_KEY_ID: ` + s3server.AccessKeyID + `, AWS_SECRET_ACCESS_KEY: ` + s3server.SecretAccessKey + `}
----
-apiVersion: generation.atelier.dev/v1alpha1
-kind: RunnerPool
-metadata: {name: default}
-spec:
-  maxRunners: 1
-  defaultStore: pictures
-  stores:
-  - {name: pictures, url: "s3://pictures/atelier", endpoint: %[1]q, region: us-east-1, pathStyle: true, secretRef: {name: pictures}}
-  - {name: nowhere, url: "s3://nowhere", endpoint: %[1]q, region: us-east-1, pathStyle: true, secretRef: {name: pictures}}
-  - {name: models, url: "s3://models", endpoint: %[1]q, region: us-east-1, pathStyle: true, readOnly: true, secretRef: {name: pictures}}
-  - {name: volume, url: "file:///"}
-  template:
-    spec:
-      containers:
-      - name: runner
-        resources: {limits: {nvidia.com/gpu: 1}}
-      volumes:
-      - {name: models, persistentVolumeClaim: {claimName: models, readOnly: true}}
-      - {name: outputs, persistentVolumeClaim: {claimName: outputs}}
-`
 
 // bucketModelManifest is a model in the store for models.
 const bucketModelManifest = `
@@ -62,11 +36,25 @@ spec:
     bucket: {url: "s3://models/tiny", endpoint: %q}
 `
 
-// openStores makes the pool, whose store is a real S3 server.
+// openStores makes the pool, whose stores are a real S3 server: one that works, by default, one
+// whose bucket is not there, one for models and one that is the outputs volume.
 func (s *studio) openStores(ctx context.Context) *s3server.Server {
 	GinkgoHelper()
 	server := s3server.Start(GinkgoTB(), "pictures", "models")
-	s.mustApply(ctx, fmt.Sprintf(storesManifest, server.URL))
+	Expect(api.Create(ctx, &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "pictures"},
+		StringData: map[string]string{bucket.KeyAccessKeyID: s3server.AccessKeyID, bucket.KeySecretAccessKey: s3server.SecretAccessKey},
+	})).To(Succeed())
+	store := func(name, url string) v1alpha1.OutputStore {
+		return v1alpha1.OutputStore{Name: name, URL: url, Endpoint: server.URL, Region: "us-east-1", PathStyle: true,
+			SecretRef: &v1alpha1.ObjectReference{Name: "pictures"}}
+	}
+	models := store("models", "s3://models")
+	models.ReadOnly = true
+	Expect(api.Create(ctx, pool.New(s.namespace, v1alpha1.RunnerPoolSpec{
+		DefaultStore: new("pictures"),
+		Stores:       []v1alpha1.OutputStore{store("pictures", "s3://pictures/atelier"), store("nowhere", "s3://nowhere"), models, {Name: "volume", URL: "file:///"}},
+	}, nil))).To(Succeed())
 	return server
 }
 

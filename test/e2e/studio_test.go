@@ -19,6 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
+	"github.com/atelier-dev/atelier/test/internal/pool"
 )
 
 // studio is a namespace of one spec, with volumes, models and a pool of its own.
@@ -26,26 +27,6 @@ type studio struct {
 	namespace       string
 	models, outputs string // directories of this machine
 }
-
-// poolManifest is the pool of a studio: the sample's, as config/samples has it, but for
-// its limits.
-const poolManifest = `
-apiVersion: generation.atelier.dev/v1alpha1
-kind: RunnerPool
-metadata: {name: default}
-spec:
-  minRunners: %d
-  maxRunners: %d
-  idleTimeout: %s
-  template:
-    spec:
-      containers:
-      - name: runner
-        resources: {limits: {nvidia.com/gpu: 1}}
-      volumes:
-      - {name: models, persistentVolumeClaim: {claimName: models, readOnly: true}}
-      - {name: outputs, persistentVolumeClaim: {claimName: outputs}}
-`
 
 // newStudio makes a studio with the Model "tiny" and no pool.
 func newStudio(ctx context.Context) *studio {
@@ -87,14 +68,15 @@ func (s *studio) createModel(ctx context.Context, name string) {
 }
 
 // openPool makes the pool that jobs use, with one runner at most.
-func (s *studio) openPool(ctx context.Context, minRunners int) {
+func (s *studio) openPool(ctx context.Context, minRunners int32) {
 	GinkgoHelper()
 	s.openPoolOf(ctx, minRunners, 1, "10m")
 }
 
-func (s *studio) openPoolOf(ctx context.Context, minRunners, maxRunners int, idleTimeout string) {
+func (s *studio) openPoolOf(ctx context.Context, minRunners, maxRunners int32, idleTimeout v1alpha1.Duration) {
 	GinkgoHelper()
-	s.mustApply(ctx, fmt.Sprintf(poolManifest, minRunners, maxRunners, idleTimeout))
+	spec := v1alpha1.RunnerPoolSpec{MinRunners: &minRunners, MaxRunners: &maxRunners, IdleTimeout: &idleTimeout}
+	Expect(api.Create(ctx, pool.New(s.namespace, spec, nil))).To(Succeed())
 }
 
 // apply applies a manifest in the studio's namespace and returns what kubectl printed.

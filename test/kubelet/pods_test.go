@@ -143,8 +143,8 @@ func TestPodEvicted(t *testing.T) {
 	s.expectPicture(job)
 }
 
-// TestPodEvictedByTheKubelet fills a volume of the pod beyond its limit. Unlike an eviction by the API
-// that asks nobody, and the pod stays, as Failed, until somebody deletes it.
+// TestPodEvictedByTheKubelet has a pod take more of the node's disk than it may. Unlike an eviction
+// by the API that asks nobody, and the pod stays, as Failed, until somebody deletes it.
 func TestPodEvictedByTheKubelet(t *testing.T) {
 	s := open(t, "1Gi")
 	s.submit("evicted", longSteps)
@@ -152,9 +152,9 @@ func TestPodEvictedByTheKubelet(t *testing.T) {
 	pod := s.pod()
 	cache := filepath.Join("/var/lib/kubelet/pods", string(pod.UID), "volumes/kubernetes.io~empty-dir/cache")
 	begin := time.Now()
-	s.Expect(os.WriteFile(filepath.Join(cache, "filler"), make([]byte, 17<<20), 0o600)).To(Succeed())
+	s.Expect(os.WriteFile(filepath.Join(cache, "filler"), make([]byte, storageLimit+1), 0o600)).To(Succeed())
 	s.Eventually(func() error { return s.gone(pod) }).Should(Succeed())
-	t.Logf("pod gone %.1f s after its volume was too full", time.Since(begin).Seconds())
+	t.Logf("pod gone %.1f s after it had too much on the disk", time.Since(begin).Seconds())
 	job := s.awaitPhase("evicted", v1alpha1.PhaseSucceeded)
 	s.Expect(job.Status.Attempt).To(BeEquivalentTo(2))
 	s.Expect(job.Status.Failures).To(BeZero(), "an eviction is nobody's failure")

@@ -17,6 +17,7 @@ import (
 
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -24,6 +25,7 @@ import (
 
 	"github.com/atelier-dev/atelier/api/v1alpha1"
 	"github.com/atelier-dev/atelier/internal/controller"
+	"github.com/atelier-dev/atelier/test/internal/pool"
 	"github.com/atelier-dev/atelier/test/internal/repository"
 	"github.com/atelier-dev/atelier/test/localcluster"
 )
@@ -108,28 +110,8 @@ type studio struct {
 // model is the one that the jobs name.
 const model = "fluent-emoji"
 
-const poolManifest = `
-apiVersion: generation.atelier.dev/v1alpha1
-kind: RunnerPool
-metadata: {name: default}
-spec:
-  maxRunners: 1
-  idleTimeout: 10m
-  template:
-    spec:
-      containers:
-      - name: runner
-        resources: {limits: {nvidia.com/gpu: 1, memory: %s}}
-      volumes:
-      - {name: models, persistentVolumeClaim: {claimName: models, readOnly: true}}
-      - {name: outputs, persistentVolumeClaim: {claimName: outputs}}
-      - {name: cache, emptyDir: {sizeLimit: 16Mi}}
----
-apiVersion: generation.atelier.dev/v1alpha1
-kind: Model
-metadata: {name: ` + model + `}
-spec: {source: {path: ` + model + `}}
-`
+// storageLimit is how many bytes a runner may have on the node's disk.
+const storageLimit = 64 << 20
 
 // open makes a studio whose runners may have that much memory.
 func open(t *testing.T, memory string) *studio {
@@ -150,8 +132,14 @@ func open(t *testing.T, memory string) *studio {
 	s.Expect(os.CopyFS(filepath.Join(models, model), os.DirFS(filepath.Join(root, "test/testdata/models", model)))).To(Succeed())
 	// The kubelet gives no volume of the host to the group of the pod.
 	s.Expect(errors.Join(os.Chmod(os.Getenv(sandboxEnv), 0o755), os.Chmod(s.outputs, 0o777))).To(Succeed()) //nolint:gosec // as above
-	_, err := cluster.KubectlInput(s.ctx, fmt.Sprintf(poolManifest, memory), "apply", "-n", s.namespace, "-f", "-")
-	s.Expect(err).NotTo(HaveOccurred())
+	s.Expect(api.Create(s.ctx, &v1alpha1.Model{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: model},
+		Spec:       v1alpha1.ModelSpec{Source: v1alpha1.ModelSource{Path: model}},
+	})).To(Succeed())
+	limits := corev1.ResourceList{
+		corev1.ResourceMemory: resource.MustParse(memory), corev1.ResourceEphemeralStorage: *resource.NewQuantity(storageLimit, resource.BinarySI),
+	}
+	s.Expect(api.Create(s.ctx, pool.New(s.namespace, v1alpha1.RunnerPoolSpec{}, limits))).To(Succeed())
 	t.Cleanup(func() {
 		// The GPUs are for the next test.
 		_, err := cluster.KubectlOutput(context.WithoutCancel(s.ctx), "delete", "namespace", s.namespace, "--timeout=2m")
