@@ -71,6 +71,7 @@ oomScoreAdj: 0
 podLogsDir: /var/log/pods
 resolvConf: ""
 imageMaximumGCAge: 0s
+volumeStatsAggPeriod: 1s
 evictionHard: {memory.available: 1Mi, nodefs.available: 1%%, imagefs.available: 1%%}
 authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: %[1]s/` + localcluster.ClientCA + `}}
 authorization: {mode: Webhook}

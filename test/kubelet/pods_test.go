@@ -144,10 +144,11 @@ func TestPodEvicted(t *testing.T) {
 }
 
 // TestPodEvictedByTheKubelet has a pod take more of the node's disk than it may. Unlike an eviction
-// by the API that asks nobody, and the pod stays, as Failed, until somebody deletes it.
+// by the API that asks nobody, and the pod stays, as Failed, until somebody deletes it. The kubelet
+// looks every ten seconds.
 func TestPodEvictedByTheKubelet(t *testing.T) {
 	s := open(t, "1Gi")
-	s.submit("evicted", longSteps)
+	s.submit("evicted", 2*longSteps)
 	s.awaitDrawing("evicted")
 	pod := s.pod()
 	cache := filepath.Join("/var/lib/kubelet/pods", string(pod.UID), "volumes/kubernetes.io~empty-dir/cache")
