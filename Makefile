@@ -50,7 +50,7 @@ test: cluster-binaries s3server gcsserver ## Run every test, against a real cont
 .PHONY: test-chaos
 test-chaos: cluster-binaries ## Run the long tests and print their figures. SEED= repeats a run.
 	ATELIER_MUTATIONS=10000 go test -count=1 -timeout 60m -v -run TestMutatedModels ./internal/pipeline | grep -v '^=== '
-	ATELIER_OBJECTS=10000 ATELIER_SEED=$(SEED) go test -timeout 60m ./test/e2e -ginkgo.label-filter=chaos -ginkgo.v -ginkgo.no-color
+	ATELIER_OBJECTS=10000 ATELIER_SEED=$(SEED) go test -count=1 -timeout 60m -v ./test/e2e -ginkgo.label-filter=chaos -ginkgo.v -ginkgo.no-color
 	ATELIER_JOBS=$(CHAOS_JOBS) ATELIER_SEED=$(SEED) go test -count=1 -timeout 60m -v ./test/chaos | grep -v '^=== '
 
 # The programs of a real node, for test-e2e.
