@@ -25,7 +25,7 @@ func loadOnce(ctx context.Context, arguments []string) error {
 	model := flags.String("model", "", "directory of the model")
 	store := flags.String("store", "", "directory of a model cache, for prepared graphs")
 	prepare := flags.Bool("prepare", false, "prepare graphs instead of drawing, and say how long that took")
-	pictures := flags.Int("pictures", 0, "how many pictures to draw; the times of the first and of the last are told")
+	pictures := flags.Int("pictures", 0, "how many pictures to draw; the times of the first and of the quickest later one are told")
 	steps := flags.Int("steps", 1, "denoising steps of a picture")
 	swaps := flags.Int("swaps", 0, "how often to load another model of the same size then, in the loaded one's place")
 	options := ort.Options{Device: ort.CPU, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
@@ -58,8 +58,10 @@ func loadOnce(ctx context.Context, arguments []string) error {
 		if _, err := p.Generate(ctx, pipeline.Request{Prompt: "a red apple", Seed: 42, Steps: *steps, GuidanceScale: 1, Images: 1}, nil); err != nil {
 			return err
 		}
-		if d.SteadySeconds = time.Since(start).Seconds(); i == 0 {
-			d.DrawSeconds = d.SteadySeconds
+		if took := time.Since(start).Seconds(); i == 0 {
+			d.DrawSeconds = took
+		} else {
+			keep(&d.SteadySeconds, took)
 		}
 	}
 	if err := swap(ctx, p, *model, *swaps, &d.loadOnly); err != nil {

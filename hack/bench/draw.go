@@ -36,7 +36,7 @@ type drawing struct {
 
 // loadOnly is what is measured of loading alone.
 type loadOnly struct {
-	// SteadySeconds is how long the second picture took.
+	// SteadySeconds is how long the quickest picture after the first one took.
 	SteadySeconds float64 `json:"steadySeconds,omitempty"`
 	// SwapSeconds is how long it took to load another model in the loaded one's place, the
 	// median of all swaps.
