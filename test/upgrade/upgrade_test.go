@@ -217,9 +217,7 @@ func (u *upgrade) addOddPool() {
 func (u *upgrade) oddPoolIsTold() {
 	u.t.Helper()
 	u.Eventually(func(g Gomega) {
-		var pool v1alpha1.RunnerPool
-		g.Expect(u.api.Get(u.ctx, client.ObjectKey{Namespace: namespace, Name: "odd"}, &pool)).To(Succeed())
-		g.Expect(pool.Status.Conditions).To(ContainElement(And(
+		g.Expect(u.pool(g, "odd").Status.Conditions).To(ContainElement(And(
 			HaveField("Type", v1alpha1.ConditionStalled), HaveField("Reason", v1alpha1.ReasonInvalidDuration), HaveField("Message", ContainSubstring(`"1d"`)))))
 	}).Should(Succeed())
 }
@@ -228,12 +226,18 @@ func (u *upgrade) oddPoolIsTold() {
 func (u *upgrade) scaled() {
 	u.t.Helper()
 	u.Eventually(func(g Gomega) {
-		var pool v1alpha1.RunnerPool
-		g.Expect(u.api.Get(u.ctx, client.ObjectKey{Namespace: namespace, Name: "default"}, &pool)).To(Succeed())
+		pool := u.pool(g, "default")
 		g.Expect(pool.Status.Conditions).To(ContainElement(And(
 			HaveField("Type", v1alpha1.ConditionReady), HaveField("Status", metav1.ConditionTrue), HaveField("Reason", v1alpha1.ReasonScaled))))
 		g.Expect(pool.Status.UpdatedRunners).To(Equal(pool.Status.Runners))
 	}).Should(Succeed())
+}
+
+func (u *upgrade) pool(g Gomega, name string) *v1alpha1.RunnerPool {
+	u.t.Helper()
+	pool := &v1alpha1.RunnerPool{}
+	g.Expect(u.api.Get(u.ctx, client.ObjectKey{Namespace: namespace, Name: name}, pool)).To(Succeed())
+	return pool
 }
 
 func (u *upgrade) job(name string) *v1alpha1.GenerationJob {
